@@ -250,6 +250,8 @@ def sweep(
         at += every
 
 
+# Python itself reports an error while a generator is thrown away, and the call goes on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -264,7 +266,7 @@ def test_an_interrupted_call_loses_no_image(
 
 
 @pytest.mark.slow  # every step: some thousand calls
-# Python itself ignores an error while a generator is thrown away, and the call goes on.
+# As above.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("name", CALLS)
