@@ -20,7 +20,7 @@ from gptimage_mcp.resources import images_changed
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.inputs import stored_id
 from gptimage_mcp.tools.parameters import Nothing
-from gptimage_mcp.tools.register import REPEATABLE, optional, register_tool
+from gptimage_mcp.tools.register import NO_FLAG, REPEATABLE, optional, register_tool
 
 
 ENDED: Final = "conversation-ended"
@@ -37,7 +37,7 @@ Action = Annotated[
     Field(description="list, show (one, turn by turn) or forget (one)"),
 ]
 Id = Annotated[str | Nothing, optional("Any image of the conversation, for show and forget")]
-Limit = Annotated[int, Field(description="20 by default", ge=1, le=100)]
+Limit = Annotated[int, Field(description="20 by default", ge=1, le=100), NO_FLAG]
 
 
 def add_conversation_tools(server: DynamicServer, app: App) -> None:
