@@ -65,6 +65,10 @@ class ConversationTools:
         """
         with tool_errors():
             if action == "list":
+                if id is not None:
+                    raise gptimage.InvalidRequestError(
+                        "id belongs to action=show or forget", field="id", value=id
+                    )
                 found = await run_sync(self._conversations, limit)
                 return _answer(conversations=found, next="show tells the turns of one.")
             if id is None or (image := stored_id(id.strip())) is None:
