@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias, get_type_hints
+from typing import Any, Final, TypeAlias, cast, get_type_hints
 
 from attrs import frozen
 from mcp.server.mcpserver import Context
@@ -229,17 +229,22 @@ async def request_of(
 
     Args:
         tools: The tools.
-        arguments: The arguments of one of them, rare ones among the others.
+        arguments: The arguments of one of them, rare ones among the others or in ``advanced``.
         tool: Its name; generate_image when left out, or edit_image if there are images.
 
     Raises:
         ToolError: The arguments do not fit.
         GptImageError: See the tool.
     """
-    tool = tool or ("edit_image" if _OF_EDITS & arguments.keys() else "generate_image")
-    refuse_unknown(tool, arguments, {"properties": parameters_of(tool)})
+    given = dict(arguments)
+    rare: object = given.pop("advanced", None) or {}
+    given |= cast("dict[str, Any]", rare) if isinstance(rare, dict) else {"advanced": rare}
+    tool = tool or ("edit_image" if _OF_EDITS & given.keys() else "generate_image")
+    if given.get("n") == 1 and "n" not in parameters_of(tool):
+        del given["n"]  # forced on the model by a strict converter, and true anyway
+    refuse_unknown(tool, given, {"properties": parameters_of(tool)})
     try:
-        request: JobRequest = await _checked(tool)(tools, **arguments)
+        request: JobRequest = await _checked(tool)(tools, **given)
         return request
     except ValidationError as error:
         raise validation_error(error) from error
