@@ -118,6 +118,20 @@ def test_check_looks_at_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert Image.from_path(plain).size == (64, 64)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("provider", "gemini"), ("ledger", "off"), ("budget", "1.00/day")]
+)
+def test_a_check_without_a_question_takes_no_setting_of_one(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What would have no effect is refused by name; a question has use for it."""
+    file = tmp_path / "clear.png"
+    file.write_bytes(cutout())
+
+    assert main(["check", str(file), "--check", "transparent", f"--{option}", value]) == 2
+    assert f"--{option} has no effect without --check ask=QUESTION" in capsys.readouterr().err
+
+
 def test_ctrl_c_during_a_check_writes_the_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

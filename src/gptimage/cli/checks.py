@@ -54,6 +54,8 @@ def run_check(args: argparse.Namespace) -> int:
     checks = checked(named_checks(args.check, files=True))
     images = [(each, Image.from_path(each)) for each in args.file]
     local = [each for each in checks if not isinstance(each, Question)]
+    if len(local) == len(checks):
+        _refuse_settings(args)
     if len(local) < len(checks):
         with open_client(configure(args)) as client:
             found = [(path, client.check(image, checks)) for path, image in images]
@@ -70,6 +72,16 @@ def run_check(args: argparse.Namespace) -> int:
         for path, results in found:
             print("\n".join(f"{path}  {line}" for line in lines(results)))
     return 0 if passed else CHECK_FAILED
+
+
+def _refuse_settings(args: argparse.Namespace) -> None:
+    for name in ("provider", "ledger", "budget"):
+        if getattr(args, name) is not None:
+            raise InvalidRequestError(
+                f"--{name} has no effect without --check ask=QUESTION, which alone is sent and "
+                "paid: leave it out; nothing was sent",
+                field=name,
+            )
 
 
 def attempts_from_args(
