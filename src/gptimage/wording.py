@@ -58,10 +58,10 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("; it is in .reply of this error", "; it is saved in a file", ""),
     ("the images are in .result", "the images are paid", "the images are paid"),
     ("its images are in .result", "its images are paid", "its images are paid"),
-    ("safe in .result", "not lost", "not lost"),
+    ("safe in .result", "still here", "not lost"),
     (
         "save .result.images yourself",
-        "they are written to other files",
+        "the next lines say where they are",
         "the previews may be all there is",
     ),
     ("previews are in .partials", "previews had arrived", "previews had arrived"),
