@@ -27,6 +27,16 @@ _MAX_TOKEN: Final = 256
 _POLL_SECONDS: Final = 0.005
 _mine: Final[set[int]] = set()
 _claimed: Final = weakref.WeakSet[IO[bytes]]()
+_of_parent: Final[list[object]] = []
+
+
+def leave_to_parent(connection: object) -> None:
+    """Keep a connection of the parent process in a forked child, which neither uses nor closes it.
+
+    Two processes on one connection would read each other's responses; SQLite says the same of its
+    files (https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_).
+    """
+    _of_parent.append(connection)
 
 
 def claim(file: IO[bytes]) -> None:

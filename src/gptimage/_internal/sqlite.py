@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import frozen
 
-from gptimage._internal.locks import ForkSafeLock, take
+from gptimage._internal.locks import ForkSafeLock, leave_to_parent, take
 from gptimage.errors import ConfigurationError, GptImageError
 
 
@@ -50,11 +50,6 @@ _SHORT: Final = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
 class _Handle:
     connection: Connection
     identity: tuple[int, ...]
-
-
-_FORKED: Final[list[object]] = []
-"""Connections of a parent process: a child may neither use nor close them
-(https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_)."""
 
 
 class SqliteFile:
@@ -376,7 +371,7 @@ def _close(handle: _Handle) -> None:
     if handle.identity[0] == os.getpid():
         handle.connection.close()
     else:
-        _FORKED.append(handle)
+        leave_to_parent(handle)
 
 
 def _close_all(idle: deque[_Handle]) -> None:

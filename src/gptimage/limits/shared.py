@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage._internal.clock import unix_now
-from gptimage._internal.locks import ForkSafeLock
+from gptimage._internal.locks import ForkSafeLock, leave_to_parent
 from gptimage.errors import ConfigurationError
 from gptimage.limits.headers import Kind
 from gptimage.limits.window import SPAN
@@ -32,9 +32,6 @@ _REST_SECONDS: Final = 5.0
 
 _TIDY_SECONDS: Final = 10.0
 _TIMEOUT_SECONDS: Final = 0.5
-
-_INHERITED: Final[list[object]] = []
-"""What a parent process had open, see `gptimage._internal.sqlite`."""
 
 
 class _Shared:
@@ -101,8 +98,7 @@ class SharedWindows:
                 return 0.0
             try:
                 if self._process != os.getpid():
-                    # A copy of the parent's SQLite connection may be neither used nor closed here.
-                    _INHERITED.append(self._limits)
+                    leave_to_parent(self._limits)
                     self._limits, self._process = {}, os.getpid()
                 if not self._limits:
                     self._limits = self._open()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
+from gptimage._internal.locks import leave_to_parent
 from gptimage._internal.threads import to_thread
 from gptimage.errors import ConfigurationError, GptImageError
 from gptimage.secrets import guard_logs, scrub_error
@@ -174,10 +175,6 @@ class AwaitedTransport:
                 return hops.end
 
 
-_INHERITED: Final[list[object]] = []
-"""Clients of a parent process: a forked child may not use them, nor close what they share."""
-
-
 class _Lazy:
     """A client made at the first call, and again in a forked child.
 
@@ -204,7 +201,7 @@ class _Lazy:
                         "its connections still belong to the parent: make it in each process, or "
                         "use api_key= instead; nothing was sent"
                     )
-                _INHERITED.append(self._client)
+                leave_to_parent(self._client)
                 self._client = None
             if self._client is None:
                 self._client = _configured(self._make)
