@@ -64,9 +64,11 @@ DATED = (
     "tests/batch/test_events.py",
     "tests/store/test_prune.py",
     "tests/test_old_files.py",
+    "tests/conversation/test_messages.py",
     "tests/conversation/test_money.py",
     "tests/observers/test_logging.py",
     "tests/sandbox/test_service.py",
+    "tests/providers/test_gemini.py",
     "tests/mcp/test_days.py",
     "tests/mcp/test_drawing_parameters.py",
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from attrs import define, field
@@ -221,9 +222,14 @@ class Talks:
         self._kind: Any = gptimage.AsyncImageClient if self.runner else gptimage.ImageClient
 
     def sandbox(self, sandbox: Sandbox, *, store: Any = None, **how: Any) -> Talk:
-        """A conversation with a sandbox."""
+        """A conversation with a sandbox, on a day that never changes."""
         counted = {name: how.pop(name) for name in ("budget", "ledger") if name in how}
-        client = self._kind.sandbox(sandbox, store=store, **counted)
+        seconds = itertools.count()  # a ledger tells its rows apart by their times
+
+        def clock() -> datetime:
+            return TODAY + timedelta(seconds=next(seconds))
+
+        client = self._kind.sandbox(sandbox, store=store, clock=clock, **counted)
         return Talk(client.conversation(**how), self.runner)
 
     def fake(self, *answers: Answer, **how: Any) -> tuple[Talk, Fake]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -48,7 +49,7 @@ def sandbox() -> Sandbox:
 @pytest.fixture
 def client(sandbox: Sandbox) -> ImageClient:
     """A client of it; the sandbox says whose."""
-    return ImageClient.sandbox(sandbox)
+    return ImageClient.sandbox(sandbox, clock=lambda: datetime.combine(TODAY, time(12), UTC))
 
 
 def sent(sandbox: Sandbox) -> Any:
@@ -83,10 +84,14 @@ def blob(number: int, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_size_is_a_ratio_and_a_tier(
-    sandbox: Sandbox, model: str, size: str, config: object, pixels: tuple[int, int]
+    sandbox: Sandbox,
+    client: ImageClient,
+    model: str,
+    size: str,
+    config: object,
+    pixels: tuple[int, int],
 ) -> None:
     """The smallest that covers is asked for, and exactly the pixels come back; 2.5 has 1K alone."""
-    client = ImageClient.sandbox(sandbox)
     if config is None and size != "auto":
         with pytest.raises(InvalidRequestError, match="each at 1K"):
             client.generate(FOX, model=model, size=size)
