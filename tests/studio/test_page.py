@@ -267,13 +267,39 @@ def test_an_error_is_a_sentence(tab: Tab, service: Service) -> None:
     tab.go("make")
     tab.find(".make textarea[name=prompt]").fill(f"A refused {tab.name}")
     tab.find(".make button.primary").click()
-    card = tab.there(".make .card:first-child[data-state=failed]")
+    words = quoted(f"A refused {tab.name}")
+    card = tab.there(f".make .card[data-state=failed]:has(.words:text-is({words}))")
     text = card.locator(".state").inner_text()
     tab.find(".make textarea[name=prompt]").fill("")
     card.locator("button:text-is('Use again')").click()
 
     assert (text[0].isupper(), text.endswith("."), "Error:" in text) == (True, True, False)
     assert tab.find(".make textarea[name=prompt]").input_value() == f"A refused {tab.name}"
+
+
+def test_a_late_response_takes_nothing_back(tab: Tab, service: Service) -> None:
+    """A job may be over before the page has the response that says it was begun."""
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold_response(route: Route) -> None:
+        if route.request.method == "POST":
+            late.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    service.sandbox.fail_next("moderation")
+    tab.page.route("**/api/jobs", hold_response)
+    tab.find(".make textarea[name=prompt]").fill(f"A late {tab.name}")
+    tab.find(".make button.primary").click()
+    words = quoted(f"A late {tab.name}")
+    card = tab.there(f".make .card[data-state=failed]:has(.words:text-is({words}))")
+    while not late:  # the card may be there before the held response is
+        tab.page.wait_for_timeout(10)
+    for route, response in late:
+        route.fulfill(response=response)
+    tab.there(".make button.primary:not([disabled])")
+
+    assert card.count() == len(late) == 1
 
 
 def test_nothing_jumps_while_an_image_is_made(tab: Tab) -> None:

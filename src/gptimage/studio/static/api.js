@@ -95,18 +95,19 @@ export function listen(trouble) {
   open();
 }
 
-/** Begin a job; the click may come twice, the job does not. */
-export async function submit(request) {
-  const job = await post("api/jobs", request);
-  if (!jobs.get(job.id)?.live) take(job);
+/** Post about a job. The stream may tell how it ended before the response arrives, which would take that back for good. */
+async function tell(id, path, body) {
+  let newer = false;
+  const stop = follow((job) => { newer ||= job ? job.id === id : jobs.has(id); });
+  const job = await post(path, body).finally(stop);
+  if (!newer) take(job);
   return job;
 }
 
-export async function decide(id, action) {
-  const job = await post(`api/jobs/${encodeURIComponent(id)}/${action}`);
-  take(job);
-  return job;
-}
+/** Begin a job; the click may come twice, the job does not. */
+export const submit = (request) => tell(request.id, "api/jobs", request);
+
+export const decide = (id, action) => tell(id, `api/jobs/${encodeURIComponent(id)}/${action}`);
 
 export function remember(name, value) {
   try { localStorage.setItem(`studio.${name}`, JSON.stringify(value)); } catch { /* no room: then it is forgotten */ }
