@@ -28,6 +28,9 @@ nox.options.sessions = ["lint", "types", "tests", "docs"]
 
 ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
+PARALLEL = ("--numprocesses", str(os.cpu_count() or 1), "--dist", "worksteal")
+"""One process for each core. Each begins with a part of its own: files stay together, and what the
+tests of a file share (a browser, a server, imports) is made once, and not in each process."""
 TOUCHING = (
     "tests/engine",
     "tests/models",
@@ -36,8 +39,6 @@ TOUCHING = (
     "tests/types",
     "tests/client",
     "tests/image",
-    "tests/image/test_download.py",
-    "tests/types/test_inputs.py",
     "tests/templates",
     "tests/cache/test_redis.py",
     "tests/limits/test_shared.py",
@@ -151,15 +152,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite on the wheel, one process for each core."""
     install_wheel(session, "all", "test")
-    several = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
-    pytest(session, *(session.posargs or several))
+    pytest(session, *(session.posargs or ("tests", "-m", "not slow", *PARALLEL)))
 
 
 @nox.session(requires=["build"])
 def slow(session: nox.Session) -> None:
     """Run what the test suite leaves out: faults at every write, and kills by the hundred."""
     install_wheel(session, "all", "test")
-    pytest(session, "tests", "-m", "slow", "--numprocesses", str(os.cpu_count() or 1))
+    pytest(session, "tests", "-m", "slow", *PARALLEL)
 
 
 def interpreters() -> dict[str, str]:
@@ -216,7 +216,7 @@ def ordinary(session: nox.Session) -> None:
         install = ("-m", "pip", "install", "--quiet", f"{wheel}[all]", *group("test"))
         session.run(python, *install, external=True)
         session.run("chown", "-R", "nobody", str(folder), external=True)
-        paths = session.posargs or (*FILES, "--numprocesses", str(os.cpu_count() or 1))
+        paths = session.posargs or (*FILES, *PARALLEL)
         with session.chdir(folder / "home"):
             session.run(
                 *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
@@ -247,7 +247,7 @@ def coverage(session: nox.Session) -> None:
     config = f"--rcfile={ROOT / 'pyproject.toml'}"
     with session.chdir(session.create_tmp()):
         session.run("coverage", "erase", config)
-        suite = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+        suite = ("tests", "-m", "not slow", *PARALLEL)
         pytest(session, *(session.posargs or suite), runner=("coverage", "run", config, "-m"))
         session.run("coverage", "combine", config)
         session.run("coverage", "report", config, "--skip-covered")
@@ -269,7 +269,7 @@ def explore(session: nox.Session) -> None:
     """Look for inputs nobody thought of: the property tests, with new examples at each run."""
     install_wheel(session, "all", "test")
     asked = ("-m", "hypothesis and not slow", "--hypothesis-profile", "explore")
-    pytest(session, "tests", *asked, "--numprocesses", str(os.cpu_count() or 1))
+    pytest(session, "tests", *asked, *PARALLEL)
 
 
 @nox.session(requires=["build"])
@@ -449,7 +449,7 @@ def lowest(session: nox.Session) -> None:
     install_wheel(session, "all", "test", "--constraint", str(pins))
     session.log(shown(session, INSTALLED))
     # Other versions differ in what they offer, not in single inputs: few examples are enough.
-    asked = session.posargs or (*TOUCHING, "-m", "not slow")
+    asked = session.posargs or (*TOUCHING, "-m", "not slow", *PARALLEL)
     pytest(session, *asked, "--hypothesis-profile", "brief")
 
 
@@ -469,7 +469,7 @@ def dates(session: nox.Session) -> None:
     session.env["PATH"] = os.pathsep.join(
         (str(programs), *(session.bin_paths or ()), os.environ["PATH"])
     )
-    paths = session.posargs or (*DATED, "--numprocesses", str(os.cpu_count() or 1))
+    paths = session.posargs or (*DATED, *PARALLEL)
     for day in DAYS:
         # An offset, not a moment: processes that start later must not go back in time.
         seconds = datetime.fromisoformat(f"{day}T12:00+00:00") - datetime.now(UTC)

@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class Site:
         return f"{scheme}://{host}:{self.port}{path}"
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and wake the thread that waits: it would take a later server's callers."""
+        with suppress(OSError):  # not every system can shut a listener down
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _serve(self) -> None:
