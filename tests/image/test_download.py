@@ -46,7 +46,7 @@ class Site:
         return f"{scheme}://{host}:{self.port}{path}"
 
     def close(self) -> None:
-        """Stop listening, and wake the thread that waits: it would take a later server's callers."""
+        """Stop listening, and wake the thread that waits: it could take another's callers."""
         with suppress(OSError):  # not every system can shut a listener down
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
