@@ -49,6 +49,44 @@ TOUCHING = (
     "tests/test_imports.py",
 )
 """The tests that touch other people's packages: the ones an old version could break."""
+QUICK = (
+    "tests/client",
+    "tests/config",
+    "tests/conversation",
+    "tests/engine",
+    "tests/image",
+    "tests/limits",
+    "tests/models",
+    "tests/providers",
+    "tests/templates",
+    "tests/test_architecture.py",
+    "tests/test_errors.py",
+    "tests/test_glossary.py",
+    "tests/test_secrets.py",
+    "tests/transport",
+    "tests/types",
+)
+"""More than half of the tests in a tenth of the time: from a call to its request, and back.
+
+Left out are processes, browsers, servers and what is saved: store, cache, budget, batch, bulk,
+workers, command line, sandbox, MCP, studio, docs and examples.
+"""
+ALIKE = (
+    "tests/mcp/test_viewer.py",
+    "tests/mcp/test_viewer_hosts.py",
+    "tests/mcp/test_viewer_people.py",
+    "tests/studio/test_page.py",
+    "tests/studio/test_page_edit.py",
+    "tests/studio/test_page_gallery.py",
+    "tests/studio/test_page_money.py",
+    "tests/test_architecture.py",
+    "tests/test_docs.py",
+    "tests/test_glossary.py",
+    "tests/test_wording.py",
+)
+"""The tests that another Python or locale cannot change: what a browser makes of the pages, whose
+servers have tests without one, and what is written in the sources. The calls of the docs have
+tests of their own."""
 DATED = (
     "tests/_internal/test_clock.py",
     "tests/models/test_catalog.py",
@@ -156,6 +194,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def quick(session: nox.Session) -> None:
+    """Run half of the tests in under a minute, while a change is being written."""
+    install_wheel(session, "all", "test")
+    pytest(session, *QUICK, *PARALLEL, "-m", "not slow", "--hypothesis-profile", "brief")
+
+
+@nox.session(requires=["build"])
 def slow(session: nox.Session) -> None:
     """Run what the test suite leaves out: faults at every write, and kills by the hundred."""
     install_wheel(session, "all", "test")
@@ -179,12 +224,16 @@ def interpreters() -> dict[str, str]:
 @nox.session(requires=["build"])
 @nox.parametrize("python", [nox.param(path, id=each) for each, path in interpreters().items()])
 def pythons(session: nox.Session) -> None:
-    """Run the suite on each Python of this machine, in a locale without letters or language."""
+    """Run the suite on each Python of this machine, in a locale without letters or language.
+
+    Without what neither of them can change, unless it is named.
+    """
     if missing := [each for each in PYTHONS if each not in interpreters()]:
         session.warn(f"untried, for they are not on this machine: Python {', '.join(missing)}")
     install_wheel(session, "all", "test")
     session.env.update(LANG="C", LC_ALL="")
-    several = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+    ignored = [word for each in ALIKE for word in ("--ignore", each)]
+    several = ("tests", "-m", "not slow", *PARALLEL, *ignored)
     # Versions and locales differ in what they do, not in single inputs: few examples are enough.
     pytest(session, *(session.posargs or several), "--hypothesis-profile", "brief")
 
