@@ -28,6 +28,9 @@ nox.options.sessions = ["lint", "types", "tests", "docs"]
 
 ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
+PARALLEL = ("--numprocesses", str(os.cpu_count() or 1), "--dist", "worksteal")
+"""One process for each core. Each begins with a part of its own: files stay together, and what the
+tests of a file share (a browser, a server, imports) is made once, and not in each process."""
 TOUCHING = (
     "tests/engine",
     "tests/models",
@@ -36,8 +39,6 @@ TOUCHING = (
     "tests/types",
     "tests/client",
     "tests/image",
-    "tests/image/test_download.py",
-    "tests/types/test_inputs.py",
     "tests/templates",
     "tests/cache/test_redis.py",
     "tests/limits/test_shared.py",
@@ -48,6 +49,42 @@ TOUCHING = (
     "tests/test_imports.py",
 )
 """The tests that touch other people's packages: the ones an old version could break."""
+QUICK = (
+    "tests/client",
+    "tests/config",
+    "tests/engine",
+    "tests/limits",
+    "tests/models",
+    "tests/providers",
+    "tests/test_architecture.py",
+    "tests/test_errors.py",
+    "tests/test_glossary.py",
+    "tests/test_secrets.py",
+    "tests/transport",
+    "tests/types",
+)
+"""Half of the tests in a tenth of the time: from a call to its request, and back.
+
+Left out are processes, browsers, servers, pixels and what is saved: images, templates,
+conversations, store, cache, budget, batch, bulk, workers, command line, sandbox, MCP, studio, docs
+and examples.
+"""
+ALIKE = (
+    "tests/mcp/test_viewer.py",
+    "tests/mcp/test_viewer_hosts.py",
+    "tests/mcp/test_viewer_people.py",
+    "tests/studio/test_page.py",
+    "tests/studio/test_page_edit.py",
+    "tests/studio/test_page_gallery.py",
+    "tests/studio/test_page_money.py",
+    "tests/test_architecture.py",
+    "tests/test_docs.py",
+    "tests/test_glossary.py",
+    "tests/test_wording.py",
+)
+"""The tests that another Python or locale cannot change: what a browser makes of the pages, whose
+servers have tests without one, and what is written in the sources. The calls of the docs have
+tests of their own."""
 DATED = (
     "tests/_internal/test_clock.py",
     "tests/models/test_catalog.py",
@@ -153,15 +190,21 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite on the wheel, one process for each core."""
     install_wheel(session, "all", "test")
-    several = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
-    pytest(session, *(session.posargs or several))
+    pytest(session, *(session.posargs or ("tests", "-m", "not slow", *PARALLEL)))
+
+
+@nox.session(requires=["build"])
+def quick(session: nox.Session) -> None:
+    """Run half of the tests in under a minute, while a change is being written."""
+    install_wheel(session, "all", "test")
+    pytest(session, *QUICK, *PARALLEL, "-m", "not slow", "--hypothesis-profile", "brief")
 
 
 @nox.session(requires=["build"])
 def slow(session: nox.Session) -> None:
     """Run what the test suite leaves out: faults at every write, and kills by the hundred."""
     install_wheel(session, "all", "test")
-    pytest(session, "tests", "-m", "slow", "--numprocesses", str(os.cpu_count() or 1))
+    pytest(session, "tests", "-m", "slow", *PARALLEL)
 
 
 def interpreters() -> dict[str, str]:
@@ -181,12 +224,16 @@ def interpreters() -> dict[str, str]:
 @nox.session(requires=["build"])
 @nox.parametrize("python", [nox.param(path, id=each) for each, path in interpreters().items()])
 def pythons(session: nox.Session) -> None:
-    """Run the suite on each Python of this machine, in a locale without letters or language."""
+    """Run the suite on each Python of this machine, in a locale without letters or language.
+
+    Without what neither of them can change, unless it is named.
+    """
     if missing := [each for each in PYTHONS if each not in interpreters()]:
         session.warn(f"untried, for they are not on this machine: Python {', '.join(missing)}")
     install_wheel(session, "all", "test")
     session.env.update(LANG="C", LC_ALL="")
-    several = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+    ignored = [word for each in ALIKE for word in ("--ignore", each)]
+    several = ("tests", "-m", "not slow", *PARALLEL, *ignored)
     # Versions and locales differ in what they do, not in single inputs: few examples are enough.
     pytest(session, *(session.posargs or several), "--hypothesis-profile", "brief")
 
@@ -218,7 +265,7 @@ def ordinary(session: nox.Session) -> None:
         install = ("-m", "pip", "install", "--quiet", f"{wheel}[all]", *group("test"))
         session.run(python, *install, external=True)
         session.run("chown", "-R", "nobody", str(folder), external=True)
-        paths = session.posargs or (*FILES, "--numprocesses", str(os.cpu_count() or 1))
+        paths = session.posargs or (*FILES, *PARALLEL)
         with session.chdir(folder / "home"):
             session.run(
                 *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
@@ -249,7 +296,7 @@ def coverage(session: nox.Session) -> None:
     config = f"--rcfile={ROOT / 'pyproject.toml'}"
     with session.chdir(session.create_tmp()):
         session.run("coverage", "erase", config)
-        suite = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+        suite = ("tests", "-m", "not slow", *PARALLEL)
         pytest(session, *(session.posargs or suite), runner=("coverage", "run", config, "-m"))
         session.run("coverage", "combine", config)
         session.run("coverage", "report", config, "--skip-covered")
@@ -271,7 +318,7 @@ def explore(session: nox.Session) -> None:
     """Look for inputs nobody thought of: the property tests, with new examples at each run."""
     install_wheel(session, "all", "test")
     asked = ("-m", "hypothesis and not slow", "--hypothesis-profile", "explore")
-    pytest(session, "tests", *asked, "--numprocesses", str(os.cpu_count() or 1))
+    pytest(session, "tests", *asked, *PARALLEL)
 
 
 @nox.session(requires=["build"])
@@ -451,7 +498,7 @@ def lowest(session: nox.Session) -> None:
     install_wheel(session, "all", "test", "--constraint", str(pins))
     session.log(shown(session, INSTALLED))
     # Other versions differ in what they offer, not in single inputs: few examples are enough.
-    asked = session.posargs or (*TOUCHING, "-m", "not slow")
+    asked = session.posargs or (*TOUCHING, "-m", "not slow", *PARALLEL)
     pytest(session, *asked, "--hypothesis-profile", "brief")
 
 
@@ -471,7 +518,7 @@ def dates(session: nox.Session) -> None:
     session.env["PATH"] = os.pathsep.join(
         (str(programs), *(session.bin_paths or ()), os.environ["PATH"])
     )
-    paths = session.posargs or (*DATED, "--numprocesses", str(os.cpu_count() or 1))
+    paths = session.posargs or (*DATED, *PARALLEL)
     for day in DAYS:
         # An offset, not a moment: processes that start later must not go back in time.
         seconds = datetime.fromisoformat(f"{day}T12:00+00:00") - datetime.now(UTC)
