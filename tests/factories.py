@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 import json
+import random
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -38,6 +39,12 @@ def picture(width: int = 8, height: int = 8, form: str = "png", color: str = "te
     file = io.BytesIO()
     PilImage.new("RGB", (width, height), color).save(file, form)
     return file.getvalue()
+
+
+def noise(width: int, height: int, mode: str = "RGB", *, seed: int = 0) -> PilImage.Image:
+    """Pixels that nothing can compress, the same in every run."""
+    pixels = random.Random(seed).randbytes(width * height * len(mode))
+    return PilImage.frombytes(mode, (width, height), pixels)
 
 
 @functools.cache

@@ -122,3 +122,22 @@ def test_every_line_of_a_prompt_is_hidden(number: int) -> None:
         error = ValueError(f"refused: {form}! {form[:40]}")
         hide_prompt(error, prompt)
         assert str(error) == "refused: <prompt>! <prompt>"
+
+
+@pytest.mark.parametrize("quote", ["'{}'", '"{}"', "`{}`", "“{}”", r"\"{}\""])
+def test_a_short_prompt_is_hidden_where_it_is_quoted(quote: str) -> None:
+    """The same few letters elsewhere are words of the sentence, and stay."""
+    error = ValueError(
+        f"A fox cannot be drawn: {quote.format('A fox')} is refused, {'A fox'}es are"
+    )
+    hide_prompt(error, "A fox")
+    assert (
+        str(error) == f"A fox cannot be drawn: {quote.format('<prompt>')} is refused, A foxes are"
+    )
+
+
+def test_an_empty_prompt_hides_nothing() -> None:
+    """Every text has it."""
+    error = ValueError("'' is refused")
+    hide_prompt(error, "")
+    assert str(error) == "'' is refused"

@@ -27,7 +27,10 @@ _SHORTEST: Final = 8
 """Characters; a shorter one, or a plain word such as ``sandbox``, would blank ordinary text."""
 
 _FEWEST: Final = 12
-"""Characters of a prompt that are hidden; a shorter one, such as "A fox", is ordinary text."""
+"""Characters of a prompt that are hidden anywhere; fewer, such as "A fox", are ordinary text."""
+
+_QUOTES: Final = ("''", '""', "``", "“”", "‘’", "«»", ('\\"', '\\"'))
+"""Beginning and end of a quotation; the last is one in JSON in a text."""
 
 _MOST: Final = 1000
 """Secrets remembered; a server that is given one for each user must not grow for ever."""
@@ -147,12 +150,19 @@ def scrub_error(error: BaseException | None) -> None:
 
 
 def hide_prompt(error: BaseException, prompt: str) -> None:
-    """Take the prompt out of what a service says of it: errors end in logs."""
+    """Take the prompt out of what a service says of it: errors end in logs.
+
+    A prompt of a few characters may be a word of any sentence: it is taken out between quotation
+    marks alone.
+    """
     forms = {prompt, " ".join(prompt.split()), repr(prompt)[1:-1], json.dumps(prompt)[1:-1]}
-    forms = {form for form in forms if len(form) >= _FEWEST}
+    long = {form for form in forms if len(form) >= _FEWEST}
 
     def clean(text: str) -> str:
-        return _without(text, forms)
+        for form in forms - long - {""}:
+            for begin, end in _QUOTES:
+                text = text.replace(f"{begin}{form}{end}", f"{begin}<prompt>{end}")
+        return _without(text, long)
 
     error.args = scrub_value(error.args, clean)
     for name in ("body", "param"):

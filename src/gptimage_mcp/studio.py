@@ -37,6 +37,7 @@ from gptimage.studio import (
 from gptimage.workers import SqliteJobStore
 from gptimage_mcp.auth import Auth
 from gptimage_mcp.jobs.engine import Tenant, open_budget, open_client
+from gptimage_mcp.resources import images_changed
 
 
 if TYPE_CHECKING:
@@ -261,6 +262,7 @@ class Studios:
             templates=templates,
             folder=folder,
             thumbnails=thumbnails,
+            changed=lambda ids: images_changed(app.subscriptions, *ids),
         )
 
     async def _close_idle(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gptimage._internal.locks import FileLock, claim, locked, take
+from gptimage._internal.locks import FileLock, claim, disclaim, locked, take
 
 
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -42,7 +42,7 @@ def free(path: Path) -> bool:
     """Whether the file can be locked now."""
     with path.open("a+b") as file:
         try:
-            claim(file.fileno())
+            claim(file)
         except OSError:
             return False
     return True
@@ -81,7 +81,7 @@ def test_threads_wait_for_each_other(tmp_path: Path) -> None:
 
 
 @can_fork
-@pytest.mark.parametrize("kind", ["locked", "taken"])
+@pytest.mark.parametrize("kind", ["locked", "taken", "claimed"])
 def test_a_child_that_lives_on_keeps_no_lock(tmp_path: Path, kind: str) -> None:
     """A child forked while a lock is held keeps it neither from the next holder nor for itself."""
     path = tmp_path / "some.lock"
@@ -89,6 +89,12 @@ def test_a_child_that_lives_on_keeps_no_lock(tmp_path: Path, kind: str) -> None:
         with locked(path):
             fork = child()
             fork.__enter__()
+    elif kind == "claimed":
+        with path.open("ab") as file:
+            claim(file)
+            fork = child()
+            fork.__enter__()
+            disclaim(file)
     else:
         lock = take(path, "mine")
         assert isinstance(lock, FileLock)
@@ -102,13 +108,31 @@ def test_a_child_that_lives_on_keeps_no_lock(tmp_path: Path, kind: str) -> None:
 
 
 @can_fork
-def test_the_lock_of_a_killed_parent_is_free(tmp_path: Path) -> None:
+def test_a_forked_child_writes_nothing_into_a_locked_file(tmp_path: Path) -> None:
+    """What it still does with its copy of a run does not reach the parent's file."""
+    with (tmp_path / "some.jsonl").open("ab", buffering=0) as file:
+        claim(file)
+        process = os.fork()
+        if process == 0:
+            file.write(b"of the child")
+            os._exit(0)
+        os.waitpid(process, 0)
+        file.write(b"of the parent")
+        disclaim(file)
+
+    assert (tmp_path / "some.jsonl").read_bytes() == b"of the parent"
+
+
+@can_fork
+@pytest.mark.parametrize("locking", ["take(path, 'dead')", "claim(file)"])
+def test_the_lock_of_a_killed_parent_is_free(tmp_path: Path, locking: str) -> None:
     """The child of a process that died with a lock does not hold it in its place."""
     path = tmp_path / "some.lock"
     # Each tells its own process id: the child once it runs, and so has let go of what it inherited.
     code = (
-        "import os, signal, sys, pathlib; from gptimage._internal.locks import take;"
-        "lock = take(pathlib.Path(sys.argv[1]), 'dead'); child = os.fork();"
+        "import os, signal, sys, pathlib; from gptimage._internal.locks import claim, take;"
+        "path = pathlib.Path(sys.argv[1]); file = path.open('ab');"
+        f"lock = {locking}; child = os.fork();"
         "os.write(1, b'parent\\n' if child else b'%d\\n' % os.getpid());"
         "signal.pause()"
     )

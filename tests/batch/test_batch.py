@@ -26,7 +26,7 @@ from gptimage.errors import ApiError, BudgetExceededError, ModerationError, NotF
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply, HttpRequest
-from tests.batch.helpers import CHEAP, Clock, Damaging, Losing, Meddling, fox, line, made
+from tests.batch.helpers import CHEAP, Clock, Damaging, Losing, Meddling, Recorder, fox, line, made
 
 
 @pytest.fixture(autouse=True)
@@ -286,6 +286,28 @@ def test_refused_file_is_an_error_of_each_request(sandbox: Sandbox) -> None:
     (item,) = batch.results()
 
     assert "line 1" in str(item.error)
+
+
+def test_no_error_of_a_result_has_its_prompt(sandbox: Sandbox) -> None:
+    """What the service says of a request is shown without the prompt that it quotes."""
+    prompt = "A poster of a launch that nobody knows of yet"
+
+    def refuse(request: HttpRequest) -> HttpReply | None:
+        if not request.path.endswith("/content"):
+            return None
+        error = {"message": f"Your prompt '{prompt}' was refused", "code": "moderation_blocked"}
+        output = {"response": {"status_code": 400, "body": {"error": error}}, "custom_id": "0"}
+        return HttpReply(status=200, body=json.dumps(output).encode())
+
+    recorder = Recorder()
+    client = line(sandbox, transport=Meddling(sandbox, refuse), observers=[recorder])
+    batch = Batch.submit(client, [{"prompt": prompt, **CHEAP}])
+    batch.wait(poll=0)
+    (item,) = batch.results()
+
+    assert isinstance(item.error, ModerationError)
+    assert "Your prompt '<prompt>' was refused" in str(item.error)
+    assert prompt not in f"{item.error.body} {recorder.events}"
 
 
 def test_budget_and_ledger(sandbox: Sandbox, tmp_path: Path) -> None:

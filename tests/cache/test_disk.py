@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import sqlite3
 import stat
 import subprocess
@@ -224,7 +225,7 @@ def test_an_index_damaged_in_the_middle_is_made_anew(root: Path) -> None:
     cache.close()
     path = root / "index.sqlite"
     data = bytearray(path.read_bytes())
-    data[4096:] = os.urandom(len(data) - 4096)
+    data[4096:] = random.Random(1).randbytes(len(data) - 4096)
     path.write_bytes(data)
     again = Cache.disk(root)
     key = f"g1:{7:064x}"

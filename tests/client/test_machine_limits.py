@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,77 +17,111 @@ import trustme
 import gptimage
 from gptimage import Retry, TransportError
 from gptimage.sandbox import Sandbox, SandboxServer
+from tests.factories import picture
 
 
-MANY = """
-import json, resource, sys
+PROGRAM = """
+import asyncio, io, json, resource, sys, threading
+from datetime import timedelta
 import gptimage
+from gptimage.budget import Ledger
 from gptimage.store import PendingReplies
 from gptimage.transport.base64_body import decoded_images
 
-address, store, way = sys.argv[1:]
-settings = {"store": store} if store != "-" else {}
-client = gptimage.ImageClient(api_key="sk-x", base_url=address, **settings)
-resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-got, failed = 0, []
-def take(result):
-    return sum(1 for _ in result.images)
-if way == "many":
-    for item in client.generate_many(
-        [f"A fox, number {n}" for n in range(27)], concurrency=27, size="1024x1024", quality="low"
-    ):
-        carried = getattr(item.error, "result", None) if item.error else item.result
-        got += take(carried) if carried else 0
-        failed += [type(item.error).__name__] if item.error else []
+address, folder, way, most = sys.argv[1:]
+settings = {"api_key": "sk-x", "base_url": address}
+if folder != "-":
+    settings |= {"store": f"{folder}/store"}
+if folder.endswith("all"):
+    budget = gptimage.Budget("9", per="total", ledger=Ledger(f"{folder}/ledger"))
+    settings |= {"cache": f"{folder}/cache", "budget": budget}
+kind = gptimage.AsyncImageClient if way.startswith("async") else gptimage.ImageClient
+client = kind(**settings)
+prompts = [f"A fox, number {n}" for n in range(27)]
+options = {"size": "1024x1024", "quality": "low"}
+photo = gptimage.Image.from_bytes(sys.stdin.buffer.read())
+before = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(most), before))
+got, failed, lock = 0, [], threading.Lock()
+
+def take(found):
+    global got
+    error = found if isinstance(found, Exception) else getattr(found, "error", None)
+    result = getattr(error, "result", None) if error else getattr(found, "result", found)
+    with lock:
+        got += sum(1 for _ in result.images) if result else 0
+        failed.extend([type(error).__name__] if error else [])
+
+def one(prompt):
+    try:
+        if way == "edits":
+            take(client.edit(prompt, images=[photo], **options))
+        elif way == "streams":
+            *_, completed = client.stream(prompt, **options)
+            take(completed)
+        else:
+            take(client.generate(prompt, **options))
+    except Exception as error:
+        take(error)
+
+async def awaited():
+    if way == "async-many":
+        async for item in client.generate_many(prompts, concurrency=27, **options):
+            take(item)
+    else:
+        calls = [client.generate(prompt, **options) for prompt in prompts]
+        for found in await asyncio.gather(*calls, return_exceptions=True):
+            take(found)
+
+if way.startswith("async"):
+    asyncio.run(awaited())
+elif way == "many":
+    for item in client.generate_many(prompts, concurrency=27, **options):
+        take(item)
 else:
-    import threading
-    lock = threading.Lock()
-    def one(n):
-        global got
-        try:
-            result = client.generate(f"A fox, number {n}", size="1024x1024", quality="low")
-        except Exception as error:
-            result = getattr(error, "result", None)
-            failed.append(type(error).__name__)
-        with lock:
-            got += take(result) if result else 0
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(27)]
+    threads = [threading.Thread(target=one, args=(prompt,)) for prompt in prompts]
     [each.start() for each in threads]
     [each.join() for each in threads]
-from datetime import timedelta
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, before))
 left = PendingReplies().abandoned(older_than=timedelta(0))
 spooled = sum(len(decoded_images(each.read())) for each in left)
 print(json.dumps({"got": got, "spooled": spooled, "failed": failed}))
 """
 
+WAYS = ("many", "threads", "edits", "streams", "async-many", "async-calls")
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 @pytest.mark.parametrize(
-    ("way", "store"),
+    ("way", "saving", "most"),
     [
-        ("many", False),
-        ("threads", True),
-        pytest.param("many", True, marks=pytest.mark.slow),
-        pytest.param("threads", False, marks=pytest.mark.slow),
+        ("many", "-", 40),
+        ("threads", "store", 40),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in product(WAYS, ("-", "store", "all"), (24, 32, 40))
+            if each not in {("many", "-", 40), ("threads", "store", 40)}
+        ),
     ],
 )
-def test_forty_descriptors_lose_no_image(tmp_path: Path, way: str, store: bool) -> None:
-    """27 requests at once in a process that may open 40 files: whatever was paid is there."""
+def test_few_descriptors_lose_no_image(tmp_path: Path, way: str, saving: str, most: int) -> None:
+    """27 requests at once in a process that may open few files: whatever was paid is there."""
     sandbox = Sandbox(draw="plain")
     with SandboxServer(sandbox=sandbox) as server:
-        where = str(tmp_path / "store") if store else "-"
+        folder = saving if saving == "-" else str(tmp_path / saving)
         done = subprocess.run(
-            [sys.executable, "-c", MANY, server.base_url, where, way],
+            [sys.executable, "-c", PROGRAM, server.base_url, folder, way, str(most)],
             env={"XDG_STATE_HOME": str(tmp_path / "state"), "PATH": "", "HOME": str(tmp_path)},
+            input=picture(64, 64),
             capture_output=True,
-            text=True,
-            check=True,
+            check=False,
         )
+    assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
-    paid = sum(1 for each in sandbox.requests if each.path.endswith("/generations"))
+    paid = sum(1 for each in sandbox.requests if each.path.startswith("/images/"))
 
-    print(f"{way}, store={store}: {paid} paid, {found}")  # noqa: T201  # the figures
-    assert paid > 0
+    print(f"{way}, {saving}, {most} files: {paid} paid, {found}")  # noqa: T201  # the figures
+    assert paid > 0 or saving == "all"  # a ledger that cannot be opened lets nothing be sent
     assert found["got"] + found["spooled"] >= paid
 
 

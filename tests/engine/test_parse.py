@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image as PilImage
 
 from gptimage import (
     ApiError,
@@ -36,6 +35,7 @@ from tests.factories import (
     cutout,
     finished,
     generate,
+    noise,
     picture,
     planned,
     reply,
@@ -83,9 +83,8 @@ def test_a_crop_keeps_its_format(form: str, compression: int | None) -> None:
 
 def test_a_crop_keeps_the_compression_asked_for() -> None:
     """Less quality makes a smaller file, down to zero."""
-    noise = PilImage.effect_noise((200, 120), 80)
     file = io.BytesIO()
-    noise.save(file, "jpeg", quality=95)
+    noise(200, 120, "L").save(file, "jpeg", quality=95)
     sizes = [
         finished(
             answer(file.getvalue()),

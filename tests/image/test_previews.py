@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 
 import PIL.Image
@@ -13,12 +12,12 @@ from hypothesis import strategies as st
 
 from gptimage import Image, InvalidRequestError
 from gptimage.image.previews import allowance, previews
+from tests import factories
 
 
 def noise(size: tuple[int, int], mode: str = "RGB") -> Image:
     """An image nothing can compress."""
-    data = os.urandom(size[0] * size[1] * len(mode))
-    return Image.from_pil(PIL.Image.frombytes(mode, size, data))
+    return Image.from_pil(factories.noise(*size, mode))
 
 
 def plain(size: tuple[int, int], colour: str = "teal") -> Image:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptimage import Image, InvalidRequestError
+from tests.factories import noise
 
 
 Encode = Callable[..., bytes]
@@ -20,7 +21,7 @@ Encode = Callable[..., bytes]
 
 def noisy(size: tuple[int, int]) -> Image:
     """An image that hardly compresses."""
-    return Image.from_pil(PIL.Image.effect_noise(size, 90).convert("RGB"))
+    return Image.from_pil(noise(*size))
 
 
 @settings(max_examples=60)
@@ -76,7 +77,7 @@ def test_transparency_is_kept(encode: Encode) -> None:
 
 def test_opaque_alpha_channel_is_no_transparency() -> None:
     """An alpha channel that hides nothing does not ask for WebP."""
-    picture = PIL.Image.effect_noise((200, 200), 90).convert("RGBA")
+    picture = noise(200, 200).convert("RGBA")
 
     assert Image.from_pil(picture).shrink(9_000).format == "jpeg"
 
@@ -101,7 +102,7 @@ def test_animation_stays_an_animation(encode_gif: Encode) -> None:
 
 def test_pictures_longer_than_webp_allows_are_scaled() -> None:
     """A transparent strip of 20,000 pixels becomes a WebP of at most 16,383."""
-    strip = PIL.Image.effect_noise((20_000, 4), 90).convert("RGBA")
+    strip = noise(20_000, 4).convert("RGBA")
     strip.putalpha(PIL.Image.linear_gradient("L").resize(strip.size))
     image = Image.from_pil(strip)
 
@@ -116,7 +117,7 @@ def test_huge_profile_does_not_crowd_out_the_picture() -> None:
     """A colour profile larger than the limit is dropped."""
     buffer = io.BytesIO()
     profile = bytes(16) + b"RGB " + bytes(range(256)) * 400
-    PIL.Image.effect_noise((200, 200), 60).convert("RGB").save(buffer, "png", icc_profile=profile)
+    noise(200, 200).save(buffer, "png", icc_profile=profile)
 
     small = Image.from_bytes(buffer.getvalue()).shrink(8_000)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,26 @@ def test_accounts_do_not_disturb_each_other(place: str) -> None:
     two.close()
 
     assert granted == [True, False, True]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_opens_the_place_anew(place: str) -> None:
+    """It counts together with its parent, whose connection it neither uses nor closes."""
+    shared = SharedWindows(place, "a", {"images": 3})
+    connections = [id(each.bucket) for each in shared._limits.values()]
+    granted = [shared.take(NEEDS) == 0 for _ in range(2)]
+    child = os.fork()
+    if child == 0:
+        here = [shared.take(NEEDS) == 0 for _ in range(2)]
+        anew = connections != [id(each.bucket) for each in shared._limits.values()]
+        shared.close()
+        os._exit(0 if (here, anew) == ([True, False], True) else 1)
+    _, status = os.waitpid(child, 0)
+    granted.append(shared.take(NEEDS) == 0)
+    shared.close()
+
+    assert (status, granted) == (0, [True, True, False])
 
 
 def test_a_dead_redis_stops_nobody(own_redis: Any, caplog: pytest.LogCaptureFixture) -> None:

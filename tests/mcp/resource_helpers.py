@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,8 +23,12 @@ from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.tools.admin import add_admin_tools
 from gptimage_mcp.tools.browse import add_browse_tools
+from tests.factories import noise
 from tests.mcp.harness import Connected
 from tests.mcp.harness import text as text_of
+
+
+SEEDS = itertools.count()
 
 
 @frozen(kw_only=True)
@@ -102,13 +106,10 @@ def drawing(*data: bytes, prompt: str = "A lighthouse", **fields: Any) -> gptima
 
 def picture(size: tuple[int, int] = (64, 48), format: str = "png", mode: str = "RGB") -> bytes:
     """The bytes of a picture that cannot be compressed; every one is another."""
-    from PIL import Image as Pil
-
     if format == "svg":
         return b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="48"></svg>'
     file = io.BytesIO()
-    pixels = os.urandom(size[0] * size[1] * len(mode))
-    Pil.frombytes(mode, size, pixels).save(file, format, compress_level=0)
+    noise(*size, mode, seed=next(SEEDS)).save(file, format, compress_level=0)
     return file.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,11 @@ from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.jobs.engine import Tenant
 from gptimage_mcp.prompts import Completions, Prompts
 from gptimage_mcp.resources import Resources
+from tests.factories import noise
 from tests.mcp.harness import Connected
+
+
+SEEDS = itertools.count()
 
 
 class Clock:
@@ -107,10 +112,8 @@ def resource_fixture(
 
 def picture(format: str = "png", size: tuple[int, int] = (16, 12)) -> bytes:
     """A small real picture."""
-    from PIL import Image as Pil
-
     if format == "svg":
         return b'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="12"></svg>'
     file = io.BytesIO()
-    Pil.effect_noise(size, 50).save(file, format)
+    noise(*size, "L", seed=next(SEEDS)).save(file, format)
     return file.getvalue()

@@ -306,7 +306,7 @@ def test_what_install_prints_can_be_started(
     known = CLIENTS[client]
     entry = READERS[known.format](printed)[known.table]["gptimage"]
     command = entry[known.command]  # a list of everything where there are no arguments
-    started = tuple(command) if known.args is None else (command, *entry[known.args])
+    started = tuple(command) if not known.args else (command, *entry[known.args])
     del account["GPTIMAGE_SANDBOX"]
     same = (started, *sorted(entry[known.env].items()))
     if same not in greeted:  # most clients are given the same command

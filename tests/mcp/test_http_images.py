@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import os
 import re
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from starlette.requests import Request
 import gptimage
 from gptimage.service.http import image_response
 from gptimage.service.http.images import UnsatisfiableError, has_already, span
+from tests.factories import noise
 from tests.mcp.harness import ServerFixture, picture, server_fixture
 from tests.mcp.http_helpers import TOKEN, Site, bearer, draw, run_command, serving, wait_for
 
@@ -59,10 +59,8 @@ def keep(store: gptimage.Store, data: bytes) -> gptimage.Record:
 
 def large() -> bytes:
     """A picture of 12 MB."""
-    from PIL import Image as Pil
-
     file = io.BytesIO()
-    Pil.frombytes("RGB", (2000, 2000), os.urandom(12_000_000)).save(file, "PNG", compress_level=0)
+    noise(2000, 2000).save(file, "PNG", compress_level=0)
     return file.getvalue()
 
 

@@ -57,7 +57,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 }
 """What each client's documentation wants."""
 
-KNOWN = [name for name, client in CLIENTS.items() if client.file is not None]
+KNOWN = [name for name, client in CLIENTS.items() if client.files]
 """The clients whose file is known."""
 
 CLINE = "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
@@ -120,9 +120,9 @@ def parsed(suffix: str, text: str) -> Any:
 
 def file_of(client: str) -> Path:
     """Where a client keeps its configuration."""
-    file = CLIENTS[client].file
+    file = CLIENTS[client].file()
     assert file is not None
-    return file()
+    return file
 
 
 @pytest.mark.parametrize("client", CLIENTS)

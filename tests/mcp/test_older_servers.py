@@ -251,6 +251,15 @@ def test_conversations_are_listed_shown_and_forgotten(tmp_path: Path) -> None:
     assert here.store.get(last).id == last
 
 
+def test_list_takes_no_image(tmp_path: Path) -> None:
+    """All conversations are listed: an id that would have no effect is refused by name."""
+    here = server_fixture(tmp_path, tools=("full",))
+
+    result = here.call("manage_conversations", action="list", id="img_1")
+
+    assert (result.is_error, "id belongs to action=show or forget" in text(result)) == (True, True)
+
+
 def test_show_and_forget_need_an_image_of_a_conversation(tmp_path: Path) -> None:
     """Without one, or with another image, the refusal says what is taken."""
     here = server_fixture(tmp_path, tools=("full",))

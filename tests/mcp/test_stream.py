@@ -102,6 +102,15 @@ def test_pictures_make_it_an_edit(home: ServerFixture, site: Site) -> None:
     assert first.sha256 in record.sources
 
 
+def test_rare_parameters_may_stand_where_the_tools_have_them(
+    home: ServerFixture, site: Site
+) -> None:
+    """``advanced`` is understood as it is by the tools."""
+    site.post("/stream", {**FOX, "format": "jpeg", "advanced": {"compression": 5}})
+
+    assert home.sandbox.requests[-1].body["output_compression"] == 5
+
+
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
@@ -117,6 +126,8 @@ def test_pictures_make_it_an_edit(home: ServerFixture, site: Site) -> None:
         ({**FOX, "images": ["/etc/passwd"]}, "images"),
         ({**FOX, "images": ["http://169.254.169.254/latest/meta-data"]}, "https"),
         ({**FOX, "images": []}, "images"),
+        ({**FOX, "advanced": {"compresion": 5}}, "compresion"),
+        ({**FOX, "advanced": 5}, "advanced"),
         ({**FOX, "save_to": "../../elsewhere.png"}, "save_to"),
     ],
 )

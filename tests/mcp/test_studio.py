@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, ServerEvent
 
 from gptimage.service import LocalRunner
+from gptimage_mcp.app import create_app
 from gptimage_mcp.config.settings import Settings, SettingsError
-from gptimage_mcp.server import build_server
+from gptimage_mcp.server import build_server, server_of
 from tests.mcp.http_helpers import OTHER, TOKEN, Site, serving
 from tests.studio.conftest import PATIENCE, Hold, service_running, until
 
@@ -111,6 +113,25 @@ def test_each_caller_sees_what_is_theirs(site: Site) -> None:
     assert [[each["id"] for each in found] for found in seen] == [[id], []]
     assert (image, small, jobs, spent) == ([200, 404], [200, 404], [], [1, 0])
     assert of_tools == 200
+
+
+def test_clients_of_the_tools_hear_of_what_the_page_does(tmp_path: Path) -> None:
+    """Subscribers are told of an image that is drawn, tagged and deleted on the page."""
+    chosen = settings(tmp_path, tokens=(TOKEN,), allow_delete=True)
+    app = create_app(chosen)
+    events: list[ServerEvent] = []
+    app.subscriptions.subscribe(events.append)
+    with serving(server_of(app, owned=True), chosen) as site, signed_in(site) as client:
+        (id,) = drawn(client, "heard", "A public pond")["images"]
+        updated = ResourceUpdated(uri=f"generated-images://{id}")
+        # The job is done for the page a moment before others are told.
+        drawn_told = until(lambda: events.count(updated), bool)
+        client.patch(f"/studio/api/images/{id}", json={"tag": "pond"}, headers=PAGE)
+        tagged_told = events.count(updated)
+        client.delete(f"/studio/api/images/{id}", headers=PAGE)
+
+    assert (drawn_told, tagged_told, events.count(updated)) == (1, 2, 3)
+    assert events.count(ResourcesListChanged()) == 3
 
 
 def test_no_image_of_another_caller_can_be_edited(site: Site) -> None:

@@ -44,7 +44,7 @@ def test_an_error_is_told(chromium: Chromium, here: ServerFixture) -> None:
     async def story(viewer: Viewer) -> None:
         result = await viewer.call("view_image", id=picture_id(0))
         assert result.is_error
-        await viewer.status("list_images")
+        await viewer.status("is not in")
 
     chromium.tell(story, here.server)
 

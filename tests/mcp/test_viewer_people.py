@@ -84,6 +84,19 @@ def test_the_head_names_the_model_after_a_refinement(
     chromium.tell(story, here.server)
 
 
+def test_the_head_has_the_prompt_of_the_images_on_show(
+    chromium: Chromium, here: ServerFixture
+) -> None:
+    """A host that uses one frame for two calls does not show the words of the first for both."""
+
+    async def story(viewer: Viewer) -> None:
+        for prompt in ("A lighthouse", "A fox"):
+            await viewer.call("generate_image", prompt=prompt)
+            await viewer.sees("heading", prompt)
+
+    chromium.tell(story, here.server)
+
+
 UNKNOWN = (
     'OutcomeUnknownError: "the connection broke after \\"sending\\""\n'
     "Next: It may have been billed, at most about $0.0400. Do NOT simply call again: it may be "
@@ -111,6 +124,10 @@ UNKNOWN = (
         (
             'StoreError: "the disk is full"\nNext: The images are drawn and paid. Make room.',
             "the disk is full. The images are drawn and paid.",
+        ),
+        (
+            'ImageNotFoundError: "img_1 is not in the store: list_images lists what is"',
+            "img_1 is not in the store.",
         ),
         ("The host refused", "The host refused"),
     ],

@@ -68,3 +68,28 @@ def test_an_unknown_image_is_named_by_its_argument(tmp_path: Path, name: str) ->
         True,
     )
     assert house.sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "wrong", "named"),
+    [
+        ("generate_image", {"n": True}, "n"),
+        ("generate_image", {"advanced": {"partial_images": True}}, "advanced.partial_images"),
+        ("edit_image", {"images": ["a.png"], "mask_box": [True, 0, 8, 8]}, "mask_box"),
+        ("list_images", {"limit": True}, "limit"),
+    ],
+)
+def test_true_is_no_number(tmp_path: Path, tool: str, wrong: dict[str, Any], named: str) -> None:
+    """A flag where a number belongs is refused by name, although Python takes true for 1."""
+    house = server_fixture(tmp_path)
+    house.put("a.png")
+    prompt = {} if tool == "list_images" else {"prompt": "A fox"}
+
+    result = house.call(tool, **prompt, **wrong)
+
+    assert (result.is_error, named in text(result), "true or false" in text(result)) == (
+        True,
+        True,
+        True,
+    )
+    assert house.sandbox.requests == []

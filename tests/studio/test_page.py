@@ -16,7 +16,7 @@ from tests.studio.conftest import PATIENCE, Hold, Service, Site, Tab, enter, ope
 
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import APIResponse, Browser, Route
 
 PAGES = ("make", "edit", "gallery", "jobs", "money")
 LIGHT, DARK = "rgb(247, 245, 241)", "rgb(20, 19, 18)"
@@ -152,6 +152,32 @@ def test_two_tabs_follow_the_same_job(browser: Browser, tab: Tab, hold: Hold) ->
     other.page.context.close()
 
     assert wrong == []
+
+
+def test_a_job_begun_while_the_list_is_read_stays_first(tab: Tab) -> None:
+    """The list of jobs comes late, and knows nothing of the job that began meanwhile."""
+    tab.site.make(f"earlier-{tab.name}", f"An earlier {tab.name}")
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold_list(route: Route) -> None:
+        if route.request.method == "GET":
+            late.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    tab.page.route("**/api/jobs", hold_list)
+    with tab.page.expect_request("**/api/jobs"):
+        tab.page.reload()
+    tab.there("main[data-ready]")
+    tab.find(".make textarea[name=prompt]").fill(f"A later {tab.name}")
+    tab.find(".make button.primary").click()
+    tab.there(".make .card[data-state=done]")
+    for route, response in late:
+        route.fulfill(response=response)
+    tab.there(f".make .card:has(.words:text-is('An earlier {tab.name}'))")
+
+    prompts = tab.find(".make .card .words").all_inner_texts()
+    assert prompts[:2] == [f"A later {tab.name}", f"An earlier {tab.name}"]
 
 
 def test_every_page_fits_both_widths_and_themes(tab: Tab) -> None:

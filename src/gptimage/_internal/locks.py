@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from errno import EAGAIN
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import IO, Final
 
 
 _OPEN: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -26,16 +26,27 @@ _TOKEN_AT: Final = 1
 _MAX_TOKEN: Final = 256
 _POLL_SECONDS: Final = 0.005
 _mine: Final[set[int]] = set()
+_claimed: Final = weakref.WeakSet[IO[bytes]]()
 
 
-def claim(descriptor: int) -> None:
-    """Lock an open file at once; the lock lasts until the file is closed.
+def claim(file: IO[bytes]) -> None:
+    """Lock an open file at once; the lock lasts until `disclaim`, or this process ends.
 
     Raises:
         OSError: Another process or object has it, or the file system has no locks.
     """
-    if not _lock(descriptor):
+    if not _lock(file.fileno()):
         raise BlockingIOError(EAGAIN, "it is locked by another process")
+    _claimed.add(file)
+
+
+def disclaim(file: IO[bytes]) -> None:
+    """Free the lock of a file that is about to be closed; harmless in a forked child."""
+    from filelock import unlock_descriptor
+
+    if file in _claimed and not file.closed:
+        _claimed.discard(file)
+        unlock_descriptor(file.fileno())  # not by closing alone, see `FileLock.release`
 
 
 @contextmanager
@@ -181,6 +192,15 @@ def _after_fork_in_child() -> None:
     for descriptor in _mine:
         os.close(descriptor)
     _mine.clear()
+    # The number of an open file must stay its own: its object closes it one day. So it leads
+    # nowhere from now on, and what the child may still write does not reach the parent's file.
+    files = [file for file in _claimed if not file.closed]
+    _claimed.clear()
+    if files:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for file in files:
+            os.dup2(nothing, file.fileno(), inheritable=False)
+        os.close(nothing)
 
 
 if hasattr(os, "register_at_fork"):

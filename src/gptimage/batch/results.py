@@ -33,6 +33,7 @@ from gptimage.errors import (
 )
 from gptimage.models.pricing import Usage
 from gptimage.providers.openai.batches import BatchPart, OutputLine, read_line, request_of
+from gptimage.secrets import hide_prompt
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.types.record import Record
 from gptimage.types.result import Result
@@ -225,11 +226,12 @@ class Collector:
         return tuple(found) if len(found) == len(result.images) else ()
 
     def _report(self, number: int, item: BatchItem) -> BatchItem:
-        """Emit the event of an item's error; return the item."""
+        """Emit the event of an item's error, without its prompt; return the item."""
         if item.error is not None:
-            part = self._input_files.read(self._file, number).part
-            if not self._state.parts[part].settled:
-                self._events.failed(part, number, item.error)
+            sent = self._input_files.read(self._file, number)
+            hide_prompt(item.error, str(sent.body.get("prompt", "")))
+            if not self._state.parts[sent.part].settled:
+                self._events.failed(sent.part, number, item.error)
         return item
 
 

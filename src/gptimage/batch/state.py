@@ -24,7 +24,7 @@ from attrs import define, field
 from gptimage._internal import atomic
 from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import table
-from gptimage._internal.locks import claim
+from gptimage._internal.locks import claim, disclaim
 from gptimage.errors import ConfigurationError
 from gptimage.transport.billing import Billing
 
@@ -202,8 +202,17 @@ class State:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_name(self.path.name + ".lock").open("ab") as file:
-            _claim(file.fileno(), self.path)
-            yield
+            try:
+                claim(file)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"another process is submitting the batch of {self.path}: "
+                    "wait until it has done so"
+                ) from error
+            try:
+                yield
+            finally:
+                disclaim(file)
 
 
 def private(path: Path) -> IO[bytes]:
@@ -214,12 +223,3 @@ def private(path: Path) -> IO[bytes]:
 
 def _sum(total: Decimal | None, more: Decimal | None) -> Decimal | None:
     return None if total is None or more is None else total + more
-
-
-def _claim(handle: int, path: Path) -> None:
-    try:
-        claim(handle)
-    except OSError as error:
-        raise ConfigurationError(
-            f"another process is submitting the batch of {path}: wait until it has done so"
-        ) from error

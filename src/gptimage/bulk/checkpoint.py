@@ -26,7 +26,7 @@ from attrs import field, frozen
 
 from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import table
-from gptimage._internal.locks import claim
+from gptimage._internal.locks import claim, disclaim
 from gptimage.errors import ConfigurationError
 from gptimage.transport.billing import Billing
 
@@ -125,7 +125,7 @@ class Checkpoint:
             _claim(self._file, self.path)
             self._end = self._load()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def last(self, index: int) -> CheckpointLine | None:
@@ -155,6 +155,7 @@ class Checkpoint:
 
     def close(self) -> None:
         """Release the file; harmless when done twice."""
+        disclaim(self._file)
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -221,9 +222,9 @@ def _line_at(file: BinaryIO) -> bytes:
 
 
 def _claim(file: BinaryIO, path: Path) -> None:
-    """Lock out other runs until the file is closed, or the process ends."""
+    """Lock out other runs until the checkpoint is closed, or the process ends."""
     try:
-        claim(file.fileno())
+        claim(file)
     except OSError as error:
         raise ConfigurationError(
             f"another run is using the checkpoint {path}: wait for it, or use another file"

@@ -137,8 +137,11 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
     if factor == 1:
         return start if whole.confirms(start) else None
     tiles = list(view.tiles(whole, factor))
+    needed = max(1, (len(tiles) + 1) // 2)  # half of them: one part may look moved by chance
     moved: list[Shift] = []
-    for box in tiles:
+    for left, box in zip(range(len(tiles), 0, -1), tiles, strict=True):
+        if len(moved) + left < needed:
+            break  # the rest cannot make it one that moved
         # From a start of its own: the corners of an image that was scaled move apart.
         shift, level = view.at(box, factor).descend(start), factor
         while level > 1:
@@ -147,8 +150,7 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
             shift = edges.descend((shift[0] * 2, shift[1] * 2))
             if level == 1 and edges.confirms(shift):
                 moved.append(shift)
-    # Half of them: one part may look moved by chance.
-    if not moved or len(moved) * 2 < len(tiles):
+    if len(moved) < needed:
         return None
     return max(moved, key=lambda shift: abs(shift[0]) + abs(shift[1]))
 

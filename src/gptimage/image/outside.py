@@ -88,10 +88,12 @@ def keep_outside(
         same = size is None or edited.size == size
         image = edited if same else edited.fit(*size, quality=quality) if size else edited
         return KeptOutside(image=image, drift=found.changed, moved=moved)
-    import PIL.Image
-
     mode = "RGBA" if "A" in new.mode + old.mode else "RGB"
-    whole = PIL.Image.composite(in_mode(old, mode), in_mode(new, mode), _weights(protected))
+    whole, painted = (in_mode(each, mode) for each in (old, new))
+    weights = _weights(protected).point(range(255, -1, -1))
+    if box := weights.getbbox():  # the rest is the original as it is
+        whole.paste(painted.crop(box), box, weights.crop(box))
+    whole.info.clear()
     if profile := new.info.get("icc_profile"):
         whole.info["icc_profile"] = profile
     if label := combined([edited.label, first.label]):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage._internal.clock import unix_now
+from gptimage._internal.locks import ForkSafeLock
 from gptimage.errors import ConfigurationError
 from gptimage.limits.headers import Kind
 from gptimage.limits.window import SPAN
@@ -31,6 +32,9 @@ _REST_SECONDS: Final = 5.0
 
 _TIDY_SECONDS: Final = 10.0
 _TIMEOUT_SECONDS: Final = 0.5
+
+_INHERITED: Final[list[object]] = []
+"""What a parent process had open, see `gptimage._internal.sqlite`."""
 
 
 class _Shared:
@@ -71,7 +75,8 @@ class SharedWindows:
         self._where, self._name, self._asked = where, name, dict(limits)
         self._resting_until = 0.0
         self._tidied = clock()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
+        self._process = os.getpid()
         self._close: Callable[[], object] = lambda: None
         try:
             self._limits = self._open()
@@ -95,6 +100,10 @@ class SharedWindows:
             if now < self._resting_until:
                 return 0.0
             try:
+                if self._process != os.getpid():
+                    # A copy of the parent's SQLite connection may be neither used nor closed here.
+                    _INHERITED.append(self._limits)
+                    self._limits, self._process = {}, os.getpid()
                 if not self._limits:
                     self._limits = self._open()
                 return self._take(needs, now)
@@ -113,8 +122,9 @@ class SharedWindows:
     def _forget(self) -> None:
         """Close what is open; it is opened anew when needed (a new server knows no scripts)."""
         self._limits = {}
-        with suppress(Exception):
-            self._close()
+        if self._process == os.getpid():
+            with suppress(Exception):
+                self._close()
 
     def _take(self, needs: Mapping[Kind, int], now: float) -> float:
         """Ask limit by limit; what one has granted while another has not stays as credit."""

@@ -383,7 +383,10 @@ class _Pages:
         if action not in batches.ACTIONS:
             return JsonError(404, "not_found", f"with a batch one can {', '.join(batches.ACTIONS)}")
         report = batches.find_batch(self._studio.batches, request.path_params["id"])
-        return _json(await self.jobs.call(batches.BatchCall(action=action, report=report)))
+        found = await self.jobs.call(batches.BatchCall(action=action, report=report))
+        if action == "save":
+            await self._studio.changed(found["images"])
+        return _json(found)
 
     async def list_workers(self, _: Request) -> Response:
         """Return the jobs of workers that are not settled."""
@@ -424,13 +427,16 @@ class _Pages:
     async def change(self, request: Request) -> Response:
         """Pin an image, or change its tags."""
         wanted, id = await _body(request), request.path_params["id"]
-        return _json(await run_sync(gallery.change, self._studio.store, id, wanted))
+        found = await run_sync(gallery.change, self._studio.store, id, wanted)
+        await self._studio.changed([id])
+        return _json(found)
 
     async def delete(self, request: Request) -> Response:
         """Delete an image."""
         if not self._studio.may_delete:
             return JsonError(403, "delete_is_off", "Images cannot be deleted on this server.")
-        await run_sync(self._studio.store.delete, request.path_params["id"])
+        await run_sync(self._studio.store.delete, id := request.path_params["id"])
+        await self._studio.changed([id])
         return Response(status_code=204)
 
     async def write_alt_text(self, request: Request) -> Response:
@@ -439,6 +445,7 @@ class _Pages:
             return _no_key()
         id = request.path_params["id"]
         found = await self.jobs.call(AltTextCall(image=id))
+        await self._studio.changed([id])
         described = await run_sync(gallery.describe, self._studio.store, id)
         return _json({**found, "alt": described["alt"]})
 

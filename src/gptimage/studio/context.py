@@ -31,7 +31,7 @@ from gptimage.workers import JobStore, SqliteJobStore, open_job_store
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from decimal import Decimal
 
     from gptimage.budget.budget import Budget
@@ -71,6 +71,10 @@ class StudioOptions:
         return load({"store": self.store, "sandbox": self.sandbox or None})
 
 
+async def _ignore(ids: Sequence[str]) -> None:
+    del ids
+
+
 @frozen(kw_only=True)
 class Studio:
     """Everything one studio works with.
@@ -95,6 +99,7 @@ class Studio:
         templates: The prompt templates.
         folder: Uploaded images and the job store, private to this user.
         thumbnails: Small versions of images; may be deleted at any time.
+        changed: Called with the ids of images that were saved, changed or deleted here.
     """
 
     runner: Callable[[], Runner | LocalRunner] = field(repr=False)
@@ -116,6 +121,7 @@ class Studio:
     templates: PromptTemplates
     folder: Path
     thumbnails: Path
+    changed: Callable[[Sequence[str]], Awaitable[None]] = field(default=_ignore, repr=False)
 
     @property
     def batches(self) -> Path:

@@ -247,6 +247,8 @@ class Jobs:
             if problem is not None:
                 self._problems[id] = problem
             self._emit(record)
+            if record.images:
+                await self._studio.changed(record.images)
             if not record.abandoned(self._store.now()):
                 # Still owned, so its process was killed: look for its images when the lease is
                 # over. One that is abandoned already was looked for in vain: a person decides.

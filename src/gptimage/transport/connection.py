@@ -7,6 +7,7 @@ is made in a thread, and again for each event loop.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -67,7 +68,7 @@ class BlockingTransport:
     """
 
     def __init__(self, make: Callable[[], Any], *, owned: bool) -> None:
-        self._client = _Lazy(make)
+        self._client = _Lazy(make, owned=owned)
         self._owned = owned
 
     def _exchange(self, client: Any, request: HttpRequest, opened: ExitStack) -> Exchange:
@@ -173,23 +174,48 @@ class AwaitedTransport:
                 return hops.end
 
 
-class _Lazy:
-    """A client made at the first call."""
+_INHERITED: Final[list[object]] = []
+"""Clients of a parent process: a forked child may not use them, nor close what they share."""
 
-    def __init__(self, make: Callable[[], object]) -> None:
+
+class _Lazy:
+    """A client made at the first call, and again in a forked child.
+
+    Args:
+        make: Makes a client.
+        owned: Whether more than one may be made: the caller's own serves one process.
+    """
+
+    def __init__(self, make: Callable[[], object], *, owned: bool) -> None:
         self._make = make
+        self._owned = owned
         self._lock = threading.Lock()
         self._client: Any = None
+        self._process = 0
 
     def get(self) -> Any:
         with self._lock:
+            if self._client is not None and self._process != os.getpid():
+                # Its open connections are the parent's as well. Two processes that write to one
+                # would read each other's responses, or half of them: paid images would be lost.
+                if not self._owned:
+                    raise ConfigurationError(
+                        "the client given as openai= was used before this process was forked, and "
+                        "its connections still belong to the parent: make it in each process, or "
+                        "use api_key= instead; nothing was sent"
+                    )
+                _INHERITED.append(self._client)
+                self._client = None
             if self._client is None:
                 self._client = _configured(self._make)
+                self._process = os.getpid()
             return self._client
 
     def taken(self) -> Any:
-        """Return the client if there is one, which from now on is the caller's to close."""
+        """Return this process's client, if there is one; it is the caller's to close."""
         with self._lock:
+            if self._process != os.getpid():
+                return None
             client, self._client = self._client, None
             return client
 

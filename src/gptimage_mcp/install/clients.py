@@ -1,14 +1,15 @@
 """The clients `install` knows: where each one's configuration is, and what an entry has there.
 
-The formats are those of each client's documentation in November 2026; none was tried in the client
-itself, which ``docs/mcp.md`` says, too.
+They are the rows of ``clients.toml``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,12 +18,7 @@ from attrs import field, frozen
 
 KEY: Final = "OPENAI_API_KEY"
 
-_INPUT: Final = {
-    "type": "promptString",
-    "id": "openai-api-key",
-    "description": "OpenAI API key",
-    "password": True,
-}
+_PROJECT_FOLDERS: Final = {".vscode", ".cursor", ".gemini", ".zed", ".opencode"}
 
 
 @frozen(kw_only=True)
@@ -54,7 +50,11 @@ class Client:
 
     Attributes:
         title: Its name for people.
-        file: Where its configuration is; None for a client that is not known by name.
+        files: Where its configuration may be: the first that is there counts, or else the last. A
+            place that begins with an environment variable of the client is the only one while
+            that is set, and none otherwise; so is one with an asterisk where that matches a
+            folder. Empty for a client that is not known by name.
+        windows_files: The same on Windows, where that differs.
         format: How its configuration is written; JSON may have comments.
         table: Under which key the servers are.
         reference: What stands for the key of the user's environment there; None if the client
@@ -62,7 +62,7 @@ class Client:
         fixed: What every entry says besides.
         name: What the entry calls the server's name, if it repeats it.
         command: What it calls the program.
-        args: What it calls the arguments; None if they follow the program in one list.
+        args: What it calls the arguments; empty if they follow the program in one list.
         env: What it calls the settings.
         forwarded: What it calls the names of variables to hand on, if the client takes them.
         timeout: What it calls the time for the first start, and its units per second.
@@ -71,47 +71,54 @@ class Client:
     """
 
     title: str
-    file: Callable[[], Path] | None
+    files: Sequence[str] = ()
+    windows_files: Sequence[str] = ()
     format: Literal["json", "toml", "yaml"] = "json"
     table: str = "mcpServers"
     reference: str | None = None
     fixed: Mapping[str, Any] = {}
     name: str | None = None
     command: str = "command"
-    args: str | None = "args"
+    args: str = "args"
     env: str = "env"
     forwarded: str | None = None
-    timeout: tuple[str, int] | None = None
-    inputs: tuple[Mapping[str, Any], ...] = ()
+    timeout: Sequence[Any] | None = None
+    inputs: Sequence[Mapping[str, Any]] = ()
     advice: str
+
+    def file(self) -> Path | None:
+        """Return where its configuration is, or belongs; None for a client without a name."""
+        is_windows = sys.platform == "win32"
+        found: list[Path] = []
+        for place in (is_windows and self.windows_files) or self.files:
+            paths = _paths(place)
+            is_only = place[1].isupper() or "*" in place
+            if paths and is_only:
+                found = [*paths, paths[0]]
+                break
+            found += paths
+        return next((path for path in found if path.exists()), found[-1] if found else None)
 
     def entry(self, launch: Launch) -> dict[str, Any]:
         """Return what the configuration must say of the server."""
         entry: dict[str, Any] = {**self.fixed, **({self.name: launch.name} if self.name else {})}
-        if self.args is None:
-            entry[self.command] = [launch.command, *launch.args]
-        else:
+        if self.args:
             entry |= {self.command: launch.command, self.args: [*launch.args]}
+        else:
+            entry[self.command] = [launch.command, *launch.args]
         if self.timeout is not None:
             name, units = self.timeout
             entry[name] = launch.seconds * units
         if self.forwarded is not None and launch.needs_key and launch.key is None:
             entry[self.forwarded] = [KEY]
-        if env := self._env(launch):
+        key = launch.key or (self.reference if launch.needs_key else None)
+        if env := {**launch.env, **({} if key is None else {KEY: key})}:
             entry[self.env] = env
         return entry
 
     def needed_inputs(self, launch: Launch) -> list[Mapping[str, Any]]:
         """Return what the client must ask the user for."""
         return [] if launch.key is not None or not launch.needs_key else [*self.inputs]
-
-    def _env(self, launch: Launch) -> dict[str, str]:
-        env = dict(launch.env)
-        if launch.key is not None:
-            env[KEY] = launch.key
-        elif launch.needs_key and self.reference is not None:
-            env[KEY] = self.reference
-        return env
 
 
 def is_shared(path: Path) -> bool:
@@ -122,189 +129,37 @@ def is_shared(path: Path) -> bool:
     return folder.name in _PROJECT_FOLDERS and folder.parent != Path.home()
 
 
-_PROJECT_FOLDERS: Final = {".vscode", ".cursor", ".gemini", ".zed", ".opencode"}
+def _paths(place: str) -> list[Path]:
+    """Return the paths a place in the table stands for; none while its variable is not set."""
+    found = re.fullmatch(r"\{(\w+)\}/?(.*)", place)
+    root = found and _root(found[1])
+    if found is None or root is None:
+        return []
+    before, star, after = found[2].partition("*")
+    if not star:
+        return [Path(root, found[2])]
+    folder = Path(root, before)
+    rest = after.lstrip("/")
+    return [each / rest for each in sorted(folder.parent.glob(f"{folder.name}*"))]
 
 
-def _home(*parts: str) -> Path:
-    return Path.home().joinpath(*parts)
+def _root(name: str) -> Path | str | None:
+    """Return the folder of this name; None for a variable that is not set."""
+    home = Path.home()
+    config = os.environ.get("XDG_CONFIG_HOME") or home / ".config"
+    settings = {
+        "win32": os.environ.get("APPDATA") or home / "AppData" / "Roaming",
+        "darwin": home / "Library" / "Application Support",
+    }.get(sys.platform, config)
+    local = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
+    usual = {"home": home, "config": config, "settings": settings, "local": local}
+    return usual.get(name) or os.environ.get(name)
 
 
-def _roaming() -> Path:
-    """Return the folder of a user's settings."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA") or _home("AppData", "Roaming"))
-    if sys.platform == "darwin":
-        return _home("Library", "Application Support")
-    return Path(os.environ.get("XDG_CONFIG_HOME") or _home(".config"))
+def _read() -> dict[str, Client]:
+    rows = tomllib.loads(Path(__file__).with_name("clients.toml").read_text("utf-8"))
+    return {name: Client(**row) for name, row in rows.items()}
 
 
-def _claude_desktop() -> Path:
-    """On Windows the Store's package reads a folder of its own and never the documented one."""
-    usual = _roaming() / "Claude" / "claude_desktop_config.json"
-    if sys.platform != "win32":
-        return usual
-    local = Path(os.environ.get("LOCALAPPDATA") or _home("AppData", "Local"))
-    packaged = [
-        folder / "LocalCache" / "Roaming" / "Claude" / usual.name
-        for folder in sorted((local / "Packages").glob("Claude_*"))
-    ]
-    return next((each for each in packaged if each.exists()), packaged[0] if packaged else usual)
-
-
-def _claude_code() -> Path:
-    folder = os.environ.get("CLAUDE_CONFIG_DIR")
-    return Path(folder) / ".claude.json" if folder else _home(".claude.json")
-
-
-def _codex() -> Path:
-    return Path(os.environ.get("CODEX_HOME") or _home(".codex")) / "config.toml"
-
-
-def _goose() -> Path:
-    """Return Goose's file: it keeps to ``~/.config`` on macOS, too."""
-    if sys.platform == "win32":
-        return _roaming() / "Block" / "goose" / "config" / "config.yaml"
-    return _dot_config() / "goose" / "config.yaml"
-
-
-def _zed() -> Path:
-    if sys.platform == "win32":
-        return _roaming() / "Zed" / "settings.json"
-    return _dot_config() / "zed" / "settings.json"
-
-
-def _opencode() -> Path:
-    """Return the file with comments if there is one; opencode reads both."""
-    plain = _dot_config() / "opencode" / "opencode.json"
-    commented = plain.with_suffix(".jsonc")
-    return commented if commented.exists() else plain
-
-
-def _cline() -> Path:
-    """Return the file of the editor's extension, or that of the command line if only it exists."""
-    if named := os.environ.get("CLINE_MCP_SETTINGS_PATH"):
-        return Path(named)
-    name = "cline_mcp_settings.json"
-    storage = _roaming() / "Code" / "User" / "globalStorage" / "saoudrizwan.claude-dev"
-    extension, alone = storage / "settings" / name, _home(".cline", "data", "settings", name)
-    return alone if alone.exists() and not extension.exists() else extension
-
-
-def _dot_config() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or _home(".config"))
-
-
-_NO_VARIABLES: Final = (
-    "documents no way to hand a variable on: without --with-key, put api_key into the settings "
-    "file that `gptimage-mcp --check` names."
-)
-
-CLIENTS: Final[Mapping[str, Client]] = {
-    "claude-desktop": Client(
-        title="Claude Desktop",
-        file=_claude_desktop,
-        advice=(
-            "Quit Claude Desktop (closing the window is not enough) and start it again. It hands "
-            "no variables on: without --with-key, put api_key into the settings file that "
-            "`gptimage-mcp --check` names, or install the .mcpb bundle, which keeps it safe."
-        ),
-    ),
-    "claude-code": Client(
-        title="Claude Code",
-        file=_claude_code,
-        reference=f"${{{KEY}:-}}",
-        fixed={"type": "stdio"},
-        advice=(
-            f"Claude Code takes {KEY} from the shell it is started in. Write ~/.claude.json, which "
-            "is for all your projects, while it is not running: it rewrites that file."
-        ),
-    ),
-    "vscode": Client(
-        title="VS Code",
-        file=lambda: _roaming() / "Code" / "User" / "mcp.json",
-        table="servers",
-        reference="${input:openai-api-key}",
-        fixed={"type": "stdio"},
-        inputs=(_INPUT,),
-        advice="VS Code asks for the key when it first starts the server, and stores it safely.",
-    ),
-    "cursor": Client(
-        title="Cursor",
-        file=lambda: _home(".cursor", "mcp.json"),
-        reference=f"${{env:{KEY}}}",
-        advice=f"Cursor takes {KEY} from the environment it is started in; then reload it.",
-    ),
-    "codex": Client(
-        title="Codex",
-        file=_codex,
-        format="toml",
-        table="mcp_servers",
-        forwarded="env_vars",
-        timeout=("startup_timeout_sec", 1),
-        advice=f"The CLI, the app and the editor extension share this file; {KEY} is handed on.",
-    ),
-    "windsurf": Client(
-        title="Windsurf",
-        file=lambda: _home(".codeium", "windsurf", "mcp_config.json"),
-        reference=f"${{env:{KEY}}}",
-        advice=f"Windsurf takes {KEY} from the environment it is started in; then refresh it.",
-    ),
-    "zed": Client(
-        title="Zed",
-        file=_zed,
-        table="context_servers",
-        fixed={"source": "custom"},
-        advice=f"Zed starts the server as soon as the file is saved. It {_NO_VARIABLES}",
-    ),
-    "cline": Client(
-        title="Cline",
-        file=_cline,
-        advice=f"Cline starts the server as soon as the file is saved. It {_NO_VARIABLES}",
-    ),
-    "gemini-cli": Client(
-        title="Gemini CLI",
-        file=lambda: _home(".gemini", "settings.json"),
-        reference=f"${KEY}",
-        advice=f"Gemini CLI takes {KEY} from the shell it is started in; /mcp lists the server.",
-    ),
-    "lm-studio": Client(
-        title="LM Studio",
-        file=lambda: _home(".lmstudio", "mcp.json"),
-        advice=(
-            f"Program > Install > Edit mcp.json shows this file in LM Studio. It {_NO_VARIABLES}"
-        ),
-    ),
-    "opencode": Client(
-        title="opencode",
-        file=_opencode,
-        table="mcp",
-        reference=f"{{env:{KEY}}}",
-        fixed={"type": "local", "enabled": True},
-        args=None,
-        env="environment",
-        timeout=("timeout", 1000),
-        advice=f"opencode takes {KEY} from the shell it is started in; then start it again.",
-    ),
-    "goose": Client(
-        title="Goose",
-        file=_goose,
-        format="yaml",
-        table="extensions",
-        fixed={"type": "stdio", "enabled": True, "timeout": 300},
-        name="name",
-        command="cmd",
-        env="envs",
-        forwarded="env_keys",
-        advice=f"Goose takes {KEY} from its keyring or its environment; then start it again.",
-    ),
-    "generic": Client(
-        title="Another client",
-        file=None,
-        advice=(
-            "Most clients read servers from `mcpServers`; what yours is called, and where its file "
-            f"is, its documentation says. Unless it hands {KEY} on, put api_key into the settings "
-            "file that `gptimage-mcp --check` names."
-        ),
-    ),
-}
+CLIENTS: Final[Mapping[str, Client]] = _read()
 """By the name `install` takes."""

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Print or write the configuration; the exit code is 2 when nothing was done."""
     client = CLIENTS[args.client]
     try:
-        path = args.file or (client.file and client.file())
+        path = args.file or client.file()
         addition = _addition(
             client, args, is_team=args.team or (path is not None and is_shared(path))
         )

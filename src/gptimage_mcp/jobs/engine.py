@@ -117,21 +117,15 @@ def open_client(
     kind: type[C],
 ) -> C | None:
     """Make what draws; None when there is no key."""
-    parts: dict[str, Any] = {"store": store, "cache": cache, "ledger": ledger}
-    if settings.model is not None:
-        parts["model"] = settings.model
-    if settings.chat_model is not None:
-        parts["chat_model"] = settings.chat_model
-    if (budget := open_budget(settings, ledger)) is not None:
-        parts["budget"] = budget
-    if metrics is not None:
-        parts["observers"] = [metrics.observer]
-    if limiter is not None:
-        parts["limits"] = limiter
-    if settings.provider is not None:
-        parts["provider"] = settings.provider
-    if settings.fallbacks:
-        parts["fallbacks"] = settings.fallbacks
+    own: dict[str, Any] = {
+        "budget": open_budget(settings, ledger),
+        "observers": None if metrics is None else [metrics.observer],
+        "limits": limiter,
+        "fallbacks": settings.fallbacks or None,
+        **{name: getattr(settings, name) for name in ("model", "chat_model", "provider")},
+    }
+    parts: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+    parts |= {"store": store, "cache": cache, "ledger": ledger}
     if settings.sandbox:
         return kind.sandbox(**parts)
     if not settings.has_key:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from anyio.to_thread import run_sync
 from mcp_types import CallToolResult, ToolAnnotations
@@ -298,12 +298,8 @@ class AdminTools:
 
         usd is the likely amount, max_cost_usd the most; for usd, name size and quality.
         """
-        given = dict(arguments or {})
-        rare: object = given.pop("advanced", None) or {}
-        given |= cast("dict[str, Any]", rare) if isinstance(rare, dict) else {"advanced": rare}
+        given = arguments or {}
         with tool_errors():
-            if given.get("n") == 1 and tool and "n" not in parameters_of(tool):
-                del given["n"]  # forced on the model by a strict converter, and true anyway
             tools = GenerateTools(JobSubmitter(self._app))
             request = (await request_of(tools, given, tool)).request
             return structured(await self._estimated(request, given.get("model")))

@@ -27,7 +27,7 @@ from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.parameters import MaxPixels, Nothing
-from gptimage_mcp.tools.register import LOOKS, optional, progress_reporter, register_tool
+from gptimage_mcp.tools.register import LOOKS, NO_FLAG, optional, progress_reporter, register_tool
 
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ Text = Annotated[
     Annotated[str, Field(max_length=2000)] | Nothing,
     optional('Words of prompt or tags; "red fox", light*'),
 ]
-Limit = Annotated[int, Field(description="20 by default", ge=1, le=100)]
+Limit = Annotated[int, Field(description="20 by default", ge=1, le=100), NO_FLAG]
 Rank = Annotated[Literal["newest", "relevance"], Field(description="newest by default")]
 Cursor = Annotated[
     Annotated[str, Field(max_length=200)] | Nothing, optional("`next` of the page before")

@@ -20,7 +20,7 @@ from gptimage_mcp.resources import images_changed
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.inputs import stored_id
 from gptimage_mcp.tools.parameters import Nothing
-from gptimage_mcp.tools.register import REPEATABLE, optional, register_tool
+from gptimage_mcp.tools.register import NO_FLAG, REPEATABLE, optional, register_tool
 
 
 ENDED: Final = "conversation-ended"
@@ -37,7 +37,7 @@ Action = Annotated[
     Field(description="list, show (one, turn by turn) or forget (one)"),
 ]
 Id = Annotated[str | Nothing, optional("Any image of the conversation, for show and forget")]
-Limit = Annotated[int, Field(description="20 by default", ge=1, le=100)]
+Limit = Annotated[int, Field(description="20 by default", ge=1, le=100), NO_FLAG]
 
 
 def add_conversation_tools(server: DynamicServer, app: App) -> None:
@@ -65,6 +65,10 @@ class ConversationTools:
         """
         with tool_errors():
             if action == "list":
+                if id is not None:
+                    raise gptimage.InvalidRequestError(
+                        "id belongs to action=show or forget", field="id", value=id
+                    )
                 found = await run_sync(self._conversations, limit)
                 return _answer(conversations=found, next="show tells the turns of one.")
             if id is None or (image := stored_id(id.strip())) is None:

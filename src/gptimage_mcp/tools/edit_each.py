@@ -55,7 +55,7 @@ class EditEachTool:
 
     submitter: JobSubmitter
 
-    @p.takes({name: {**p.OUTPUT, **p.CALL}[name] for name in _TAKEN})
+    @p.takes(*_TAKEN)
     async def edit_each_image(
         self,
         ctx: Context[App, Any],

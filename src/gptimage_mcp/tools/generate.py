@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias, get_type_hints
+from typing import Any, Final, TypeAlias, cast, get_type_hints
 
 from attrs import frozen
 from mcp.server.mcpserver import Context
@@ -41,6 +41,8 @@ GENERATE_TOOLS: Final = ("generate_image", "edit_image", "refine_image", "create
 """The tools that draw; each is a method of `GenerateTools`."""
 
 _RESPONSE: Final = "resp_"
+_OF_INPUTS: Final = ("input_fidelity", "outside")
+_OF_A_TURN: Final = tuple(name for name in p.OUTPUT if name != "n")
 
 
 @frozen
@@ -53,18 +55,18 @@ class GenerateTools:
 
     submitter: JobSubmitter
 
-    @p.takes(p.OUTPUT, p.FRAMES, p.CALL)
-    async def generate_image(
-        self, prompt: p.Prompt, until: p.Until = None, **given: Any
-    ) -> JobRequest:
+    @p.takes("until", *p.OUTPUT, *p.FRAMES, *p.CALL)
+    async def generate_image(self, prompt: p.Prompt, **given: Any) -> JobRequest:
         """Draw new images from a description. Costs money; every image is kept.
 
         If it takes long, the answer is a handle (job_...): pass it to view_image, which waits. The
         same call made again joins it, or gets the same images, free of charge.
         """
-        return await self._prepared(self._generates("generate", prompt, checks=until), given)
+        return await self._prepared(
+            self._generates("generate", prompt, checks=given.pop("until", None)), given
+        )
 
-    @p.takes(p.OUTPUT, p.FRAMES, p.CALL)
+    @p.takes("markup", *_OF_INPUTS, "until", *p.OUTPUT, *p.FRAMES, *p.CALL)
     async def edit_image(
         self,
         prompt: p.EditPrompt,
@@ -73,26 +75,20 @@ class GenerateTools:
         mask: p.Mask = None,
         attached_mask: p.AttachedMask = None,
         mask_box: p.MaskBox = None,
-        markup: p.Markup = None,
-        input_fidelity: p.InputFidelity = None,
-        outside: p.Outside = None,
-        until: p.Until = None,
         **given: Any,
     ) -> JobRequest:
         """Change an image, or make a new one from several. Costs money, like generate_image.
 
         Give images or attached_image. To go on step by step, refine_image is better.
         """
-        given |= {
-            "mask": await self._mask(mask, attached_mask, mask_box),
-            "markup": markup and await self._sources.image(markup, field="markup"),
-            "input_fidelity": input_fidelity,
-            "outside": outside,
-        }
+        given["mask"] = await self._mask(mask, attached_mask, mask_box)
+        if (markup := given.get("markup")) is not None:
+            given["markup"] = await self._sources.image(markup, field="markup")
+        until = given.pop("until", None)
         sources = await self._images(attached_image, images or ())
         return await self._prepared(self._generates("edit", prompt, sources, checks=until), given)
 
-    @p.takes(p.OUTPUT, p.CALL)
+    @p.takes(*p.OUTPUT, *p.CALL)
     async def create_variations(
         self,
         image: p.Source = None,
@@ -104,7 +100,7 @@ class GenerateTools:
         source = await self._only(image, attached_image)
         return await self._prepared(self._generates("variations", prompt or "", (source,)), given)
 
-    @p.takes({name: each for name, each in p.OUTPUT.items() if name != "n"}, p.FRAMES, p.CALL)
+    @p.takes("max_images", *_OF_INPUTS, *_OF_A_TURN, *p.FRAMES, *p.CALL)
     async def refine_image(
         self,
         prompt: p.EditPrompt,
@@ -115,9 +111,6 @@ class GenerateTools:
         attached_mask: p.AttachedMask = None,
         mask_box: p.MaskBox = None,
         action: p.Action = "auto",
-        max_images: p.MaxImages = None,
-        input_fidelity: p.InputFidelity = None,
-        outside: p.Outside = None,
         **given: Any,
     ) -> JobRequest:
         """Go on with an image in words: "warmer light", "now without the hat". Costs money.
@@ -125,13 +118,7 @@ class GenerateTools:
         A chat model remembers the turns before and is billed a little, too. Give image or
         attached_image.
         """
-        given |= {
-            "mask": await self._mask(mask, attached_mask, mask_box),
-            "action": action,
-            "max_images": max_images,
-            "input_fidelity": input_fidelity,
-            "outside": outside,
-        }
+        given |= {"mask": await self._mask(mask, attached_mask, mask_box), "action": action}
         resume, known, sources = await self._start(image, attached_image)
         more = await self._sources.images(more_images or (), field="more_images")
         turn = partial(
@@ -242,17 +229,22 @@ async def request_of(
 
     Args:
         tools: The tools.
-        arguments: The arguments of one of them, rare ones among the others.
+        arguments: The arguments of one of them, rare ones among the others or in ``advanced``.
         tool: Its name; generate_image when left out, or edit_image if there are images.
 
     Raises:
         ToolError: The arguments do not fit.
         GptImageError: See the tool.
     """
-    tool = tool or ("edit_image" if _OF_EDITS & arguments.keys() else "generate_image")
-    refuse_unknown(tool, arguments, {"properties": parameters_of(tool)})
+    given = dict(arguments)
+    rare: object = given.pop("advanced", None) or {}
+    given |= cast("dict[str, Any]", rare) if isinstance(rare, dict) else {"advanced": rare}
+    tool = tool or ("edit_image" if _OF_EDITS & given.keys() else "generate_image")
+    if given.get("n") == 1 and "n" not in parameters_of(tool):
+        del given["n"]  # forced on the model by a strict converter, and true anyway
+    refuse_unknown(tool, given, {"properties": parameters_of(tool)})
     try:
-        request: JobRequest = await _checked(tool)(tools, **arguments)
+        request: JobRequest = await _checked(tool)(tools, **given)
         return request
     except ValidationError as error:
         raise validation_error(error) from error

@@ -19,7 +19,7 @@ from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.browse import bare
 from gptimage_mcp.tools.inputs import Sources
-from gptimage_mcp.tools.register import LOOKS, REPEATABLE, optional, register_tool
+from gptimage_mcp.tools.register import LOOKS, NO_FLAG, REPEATABLE, optional, register_tool
 
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 Inspected = Annotated[str, Field(description=f"Image to look at: {p.IMAGE}")]
 Similar = Annotated[
-    int, Field(description="How many saved images that look like it to list", ge=0, le=20)
+    int,
+    Field(description="How many saved images that look like it to list", ge=0, le=20),
+    NO_FLAG,
 ]
 Saved = Annotated[str, Field(description="A saved image (img_...)", max_length=200)]
 Text = Annotated[str, Field(description="The text; empty for mere decoration", max_length=1000)]

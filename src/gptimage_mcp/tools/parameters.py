@@ -22,9 +22,9 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from gptimage.checks import NAMES
-from gptimage.types.parameters import Background, Level, Moderation, OutputFormat, Quality
+from gptimage.types.parameters import PARAMETERS, Effort
 from gptimage_mcp.tools.inputs import Upload
-from gptimage_mcp.tools.register import optional
+from gptimage_mcp.tools.register import NO_FLAG, optional
 from gptimage_mcp.tools.requests import ATTEMPTS
 
 
@@ -40,6 +40,26 @@ def _flat(model: type[BaseModel]) -> dict[str, Any]:
 def as_list(value: object) -> object:
     """Models forget the brackets around a single one."""
     return [value] if isinstance(value, str) else value
+
+
+def of_library(name: str, words: str) -> Any:
+    """Return the type of a parameter of the library that may be left out.
+
+    Args:
+        name: Its name, in `PARAMETERS`.
+        words: What a model must know of it, in as few words as will do.
+    """
+    row = PARAMETERS[name]
+    kind: Any = Literal[row.choices] if row.choices else str
+    if row.kind == "whole":
+        kind = Annotated[int, Field(ge=row.least, le=row.most), NO_FLAG]
+    return Annotated[kind | Nothing, optional(words)]
+
+
+def _some(most: int, words: str) -> Any:
+    """Return the type of a list of texts that may be left out."""
+    texts = Annotated[list[str], Field(max_length=most)]
+    return Annotated[texts | Nothing, BeforeValidator(as_list), optional(words)]
 
 
 IMAGE: Final = "id (img_...), handle (job_...), allowed path, https or data: URL, or file-... id"
@@ -59,64 +79,8 @@ EditPrompt = Annotated[
     str, Field(min_length=1, description="What to change, and what has to stay as it is")
 ]
 OtherPrompt = Annotated[str | Nothing, optional("What should differ")]
-Model = Annotated[str | Nothing, optional("Image model of list_models; usually left out")]
-N = Annotated[Annotated[int, Field(ge=1, le=10)] | Nothing, optional("Images, 1 by default")]
-Size = Annotated[
-    str | Nothing,
-    optional("Exact pixels (1920x1080), ratio (16:9), auto, or a name: square, og_image, ..."),
-]
-QualityOf = Annotated[Quality | Nothing, optional("Cheap to dear; xhigh and max: 2.5 models")]
-BackgroundOf = Annotated[Background | Nothing, optional("transparent: png or webp (2.6: gif, svg)")]
-Format = Annotated[OutputFormat | Nothing, optional("png by default")]
-Compression = Annotated[
-    Annotated[int, Field(ge=0, le=100)] | Nothing, optional("Per cent, 0 to 100; jpeg and webp")
-]
-ModerationOf = Annotated[
-    Moderation | Nothing, optional("auto (default) or low, which filters less")
-]
-Complexity = Annotated[
-    Level | Nothing,
-    optional("low to high: how much the model plans before it draws (2.6 models)"),
-]
-SafetyIdentifier = Annotated[
-    str | Nothing, optional("A stable, hashed id of the end user, if the application has one")
-]
-FrameCount = Annotated[
-    Annotated[int, Field(ge=2, le=16)] | Nothing, optional("2 to 16 frames of a gif")
-]
-FrameDuration = Annotated[
-    Annotated[int, Field(ge=1)] | Nothing, optional("Milliseconds each frame of a gif is shown")
-]
-SvgModel = Annotated[
-    str | Nothing, optional("Which model writes an svg, where the account may choose")
-]
-SvgEffort = Annotated[
-    Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | Nothing,
-    optional("none to max: how much the author of an svg thinks, where the account may choose"),
-]
-PartialImages = Annotated[
-    Annotated[int, Field(ge=0, le=3)] | Nothing,
-    optional(
-        "0 to 3 previews while it is drawn, sent as progress; each costs about 100 output tokens"
-    ),
-]
-Refresh = Annotated[
-    bool, Field(description="Pay again although the same call was, or may have been, answered")
-]
-Tags = Annotated[
-    Annotated[list[str], Field(max_length=20)] | Nothing,
-    BeforeValidator(as_list),
-    optional("To find it by, with list_images"),
-]
-SaveTo = Annotated[
-    str | Nothing,
-    optional(
-        "Also write a copy here: a file or folder inside an allowed output folder, relative or "
-        "absolute. Nothing is replaced, and the extension follows the format"
-    ),
-]
 MaxPixels = Annotated[
-    Annotated[int, Field(ge=0, le=2000), AfterValidator(_visible)] | Nothing,
+    Annotated[int, Field(ge=0, le=2000), NO_FLAG, AfterValidator(_visible)] | Nothing,
     optional("Long edge of the preview, 64 to 2000 pixels; 0 shows none"),
 ]
 Images = Annotated[
@@ -136,33 +100,13 @@ Mask = Annotated[
 AttachedMask = Annotated[File | Nothing, optional("Mask attached by the person")]
 MaskBox = Annotated[
     Annotated[
-        list[int],
+        list[Annotated[int, NO_FLAG]],
         Field(min_length=4, max_length=4),
         # Without minItems: strict converters make it required, and an empty one leaves it out.
         WithJsonSchema({"type": "array", "items": {"type": "integer"}, "maxItems": 4}),
     ]
     | Nothing,
     optional("Instead of mask: [x, y, width, height] that may change"),
-]
-Markup = Annotated[
-    str | Nothing,
-    optional("A transparent png with drawn hints, of the first image's size"),
-]
-InputFidelity = Annotated[
-    Literal["low", "high"] | Nothing,
-    optional("low or high: how closely inputs are kept (1.5 models only)"),
-]
-Outside = Annotated[
-    Literal["keep"] | Nothing,
-    optional("keep: put the first image back where the mask lets nothing change"),
-]
-Until = Annotated[
-    Annotated[list[str], Field(max_length=10)] | Nothing,
-    BeforeValidator(as_list),
-    optional(
-        f'Checks, such as ["transparent", "words=OPEN"]: it is drawn, and paid, up to {ATTEMPTS} '
-        f"times until an image passes all. There are {NAMES}"
-    ),
 ]
 Continues = Annotated[
     str | Nothing,
@@ -177,53 +121,83 @@ Action = Annotated[
     Literal["auto", "generate", "edit"],
     Field(description="auto (default), generate (draw anew) or edit (change the image)"),
 ]
-MaxImages = Annotated[
-    Annotated[int, Field(ge=1, le=10)] | Nothing,
-    optional("1 (default) to 10 images the model may draw in this turn; each is paid"),
-]
-
-OUTPUT: Final[Mapping[str, Any]] = {
-    "model": Model,
-    "n": N,
-    "size": Size,
-    "quality": QualityOf,
-    "background": BackgroundOf,
-    "format": Format,
-    "compression": Compression,
-    "moderation": ModerationOf,
-    "complexity": Complexity,
-    "safety_identifier": SafetyIdentifier,
+_OUTPUT: Final = {
+    "model": "Image model of list_models; usually left out",
+    "n": "Images, 1 by default",
+    "size": "Exact pixels (1920x1080), ratio (16:9), auto, or a name: square, og_image, ...",
+    "quality": "Cheap to dear; xhigh and max: 2.5 models",
+    "background": "transparent: png or webp (2.6: gif, svg)",
+    "format": "png by default",
+    "compression": "Per cent, 0 to 100; jpeg and webp",
+    "moderation": "auto (default) or low, which filters less",
+    "complexity": "low to high: how much the model plans before it draws (2.6 models)",
+    "safety_identifier": "A stable, hashed id of the end user, if the application has one",
 }
-"""What images are to be like; every tool that draws takes these."""
-
-FRAMES: Final[Mapping[str, Any]] = {
-    "frame_count": FrameCount,
-    "frame_duration_ms": FrameDuration,
-    "svg_model": SvgModel,
-    "svg_effort": SvgEffort,
-    "partial_images": PartialImages,
+_OTHERS: Final = {
+    "frame_count": "2 to 16 frames of a gif",
+    "frame_duration_ms": "Milliseconds each frame of a gif is shown",
+    "partial_images": (
+        "0 to 3 previews while it is drawn, sent as progress; each costs about 100 output tokens"
+    ),
+    "input_fidelity": "low or high: how closely inputs are kept (1.5 models only)",
+    "outside": "keep: put the first image back where the mask lets nothing change",
+    "markup": "A transparent png with drawn hints, of the first image's size",
 }
-"""What only some images have: frames of a gif, the author of an svg, previews."""
 
-CALL: Final[Mapping[str, Any]] = {
-    "refresh": Refresh,
-    "tags": Tags,
-    "save_to": SaveTo,
+_TYPES: Final[Mapping[str, Any]] = {
+    **{name: of_library(name, words) for name, words in {**_OUTPUT, **_OTHERS}.items()},
+    "svg_model": Annotated[
+        str | Nothing, optional("Which model writes an svg, where the account may choose")
+    ],
+    "svg_effort": Annotated[
+        Effort | Nothing,
+        optional("none to max: how much the author of an svg thinks, where the account may choose"),
+    ],
+    "until": _some(
+        10,
+        f'Checks, such as ["transparent", "words=OPEN"]: it is drawn, and paid, up to {ATTEMPTS} '
+        f"times until an image passes all. There are {NAMES}",
+    ),
+    "max_images": Annotated[
+        Annotated[int, Field(ge=1, le=10), NO_FLAG] | Nothing,
+        optional("1 (default) to 10 images the model may draw in this turn; each is paid"),
+    ],
+    "refresh": Annotated[
+        bool,
+        Field(description="Pay again although the same call was, or may have been, answered"),
+    ],
+    "tags": _some(20, "To find it by, with list_images"),
+    "save_to": Annotated[
+        str | Nothing,
+        optional(
+            "Also write a copy here: a file or folder inside an allowed output folder, relative or "
+            "absolute. Nothing is replaced, and the extension follows the format"
+        ),
+    ],
     "max_px": MaxPixels,
 }
+"""The parameters that several tools take, by name; see `takes`."""
+
+OUTPUT: Final = tuple(_OUTPUT)
+"""What images are to be like; every tool that draws takes these."""
+
+FRAMES: Final = ("frame_count", "frame_duration_ms", "svg_model", "svg_effort", "partial_images")
+"""What only some images have: frames of a gif, the author of an svg, previews."""
+
+CALL: Final = ("refresh", "tags", "save_to", "max_px")
 """What becomes of the images, and whether an earlier response will do."""
 
 _DEFAULTS: Final = {"refresh": False}
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def takes(*groups: Mapping[str, Any]) -> Callable[[_Method], _Method]:
+def takes(*names: str) -> Callable[[_Method], _Method]:
     """Declare the parameters that a method has as ``**given``, by name, in this order."""
 
     def declare(method: _Method) -> _Method:
         signature = inspect.signature(method, eval_str=True)
         *own, rest = signature.parameters.values()
-        more = {name: hint for group in groups for name, hint in group.items()}
+        more = {name: _TYPES[name] for name in names}
         given = [
             inspect.Parameter(name, rest.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=hint)
             for name, hint in more.items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gptimage_mcp.assets import VIEWER_META, icons
 from gptimage_mcp.dynamic_server import DynamicServer
@@ -95,6 +95,16 @@ def optional(description: str) -> Any:
         description: What its name and choices do not say; empty when they say it all.
     """
     return Field(description=description or None, json_schema_extra=_without_default)
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+NO_FLAG: Final = BeforeValidator(_no_flag)
+"""Refuses true as a whole number, which it is in Python; it stands after the bounds."""
 
 
 def _without_default(schema: dict[str, Any]) -> None:

@@ -52,16 +52,20 @@ export function follow(run) {
   return () => followers.delete(run);
 }
 
+const begun = (job) => Object.assign(job, { begun: performance.now() - (job.seconds ?? 0) * 1000 });
+
 export function take(job) {
-  job.begun = performance.now() - (job.seconds ?? 0) * 1000;
-  jobs.set(job.id, job);
+  jobs.set(job.id, begun(job));
   for (const run of followers) run(job);
 }
 
 export async function loadJobs() {
-  const found = await get("api/jobs");
+  const newer = new Map(); // what is told meanwhile is newer than the list
+  const stop = follow((job) => job && newer.set(job.id, job));
+  const found = await get("api/jobs").finally(stop);
   jobs.clear();
-  for (const job of found.jobs.reverse()) { job.begun = performance.now() - (job.seconds ?? 0) * 1000; jobs.set(job.id, job); }
+  for (const job of found.jobs.reverse()) if (!newer.has(job.id)) jobs.set(job.id, begun(job));
+  for (const [id, job] of newer) jobs.set(id, job);
   for (const run of followers) run(null);
 }
 

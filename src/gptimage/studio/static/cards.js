@@ -109,8 +109,10 @@ export function cardList(node, wanted, options, { most = 60, changed = () => {} 
     if (cards.has(job.id)) cards.get(job.id).show(job);
     else {
       const card = new Card(job, options);
+      const ids = [...jobs.keys()];
+      const next = ids.slice(ids.indexOf(job.id) + 1).find((id) => cards.has(id));
+      if (next) cards.get(next).node.after(card.node); else node.prepend(card.node);
       cards.set(job.id, card);
-      node.prepend(card.node);
       while (node.children.length > most) { cards.delete(node.lastChild.dataset.job); node.lastChild.remove(); }
     }
   };

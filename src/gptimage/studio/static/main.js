@@ -90,7 +90,7 @@ follow((job) => {
 });
 try {
   [seen.catalogue] = await Promise.all([get("api/catalogue"), showStatus()]);
-  addEventListener("hashchange", () => { route(); scrollTo(0, 0); });
+  addEventListener("hashchange", () => { for (const each of document.querySelectorAll("dialog")) each.close(); route(); scrollTo(0, 0); });
   listen(trouble);
   route();
   main.dataset.ready = "true";

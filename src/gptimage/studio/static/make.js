@@ -117,7 +117,6 @@ export function makePage(node, { open, go }) {
       if (spec.suggestions.length) {
         const id = `suggest-${spec.name}`;
         control.setAttribute("list", id);
-        control.after(h("datalist", { id }));
         return h("div", {}, field(label(spec), control), h("datalist", { id }, spec.suggestions.map((each) => h("option", { value: each }))),
           h("p", { class: "small soft", text: spec.description }));
       }
