@@ -359,6 +359,15 @@ def test_an_index_of_another_layout_is_built_anew(
     assert (after, unused) == (before, 0)
 
 
+def test_earlier_versions_see_an_index_they_may_build_anew(filled: Store) -> None:
+    """They find their steps and not their tables: to them, that is damage, which heals."""
+    names = filled._context.index.database.read(
+        lambda c: {name for (name,) in c.execute("SELECT name FROM migrations")}
+    )
+
+    assert names == {*database.EARLIER, database.LAYOUT}
+
+
 def test_tables_are_made_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 LAYOUT: Final = "2026-11-29 images"
 """The tables of this version; a new name has every index built anew."""
 
+EARLIER: Final = (
+    "2026-11-20 pictures",  # of 0.1.0
+    "2026-11-28 emoji and composed tags",
+    "2026-11-28 totals",
+    "2026-11-28 perceptual hashes",
+)
+"""The steps by which earlier versions made their tables."""
+
 COUNTED: Final = " UNION ALL ".join(
     (
         """SELECT '' AS kind, '' AS name, COUNT(*) AS count, TOTAL(bytes) AS bytes,
@@ -148,11 +156,7 @@ APPLICATION: Final = 0x67707469
 
 
 def make_tables(connection: Connection) -> None:
-    """Make the tables, in place of those of another layout; additions of a newer one stay.
-
-    The names of earlier layouts stay as well: 0.1.0 makes its tables where its own is missing, and
-    fails at ours; where it is there it finds an index that has lost its tables, and builds it anew.
-    """
+    """Make the tables, in place of those of another layout; additions of a newer one stay."""
     if LAYOUT in _layouts(connection):
         return
     with transaction(connection):
@@ -163,7 +167,10 @@ def make_tables(connection: Connection) -> None:
         for statement in TABLES:
             connection.execute(statement)
         connection.execute("DELETE FROM state WHERE name = 'filled'")
-        connection.execute("INSERT INTO migrations VALUES (?, ?)", (LAYOUT, unix_now()))
+        # An earlier version that misses one of its steps makes it beside our tables, and fails.
+        # With all of them, it sees an index that lost its tables, and builds it anew, as ours does.
+        for name in (*EARLIER, LAYOUT):
+            connection.execute("INSERT OR IGNORE INTO migrations VALUES (?, ?)", (name, unix_now()))
     (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
     if unused:
         # What the tables of the other layout took. Where another process reads, it is used later.
