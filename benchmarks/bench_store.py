@@ -46,7 +46,9 @@ def run(*, quick: bool) -> None:
 def _asking(folder: Path, count: int, rounds: int) -> None:
     """Questions to a store of many pictures."""
     started = time.perf_counter()
-    with Store(folder) as store:
+    # Two years old: what is saved or listed comes at the end of an index.
+    past = datetime.now(UTC) - timedelta(days=730)
+    with Store(folder, clock=lambda: past) as store:
         record = store.save(_result(_noise(16)))[0]
     index = Index(folder / "index.sqlite", fill=lambda: 0, report=print)
     index.load(_entries(record, count))
@@ -59,7 +61,7 @@ def _asking(folder: Path, count: int, rounds: int) -> None:
     )
     walked = _walk(folder.with_name("walk"), record, count)
     with Store(folder) as store:
-        common, rare, since = "w1", f"w{WORDS - 1}", record.created - timedelta(days=30)
+        common, rare, since = "w1", f"w{WORDS - 1}", record.created + timedelta(days=700)
         asked: dict[str, tuple[str, Callable[[], object]]] = {
             "history, newest 20": ("2 ms", store.history),
             "history, one model": ("2 ms", lambda: store.history(model="model-3")),
@@ -171,7 +173,7 @@ def _by_hand(folder: Path, image: Image, *, sha: bool = False, fsync: bool = Fal
 def _entries(record: Record, count: int) -> Iterator[IndexEntry]:
     """Synthetic pictures of the last two years, with prompts of 8 to 30 words."""
     chance = random.Random(1)
-    moment = [record.created - timedelta(days=730)]
+    moment = [record.created]
     step = timedelta(days=729) / count
     make_id = IdMaker(lambda: moment[0])
     words = [f"w{number}" for number in range(WORDS)]

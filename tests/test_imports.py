@@ -95,3 +95,14 @@ def test_public_names_are_found() -> None:
 def test_check_would_notice() -> None:
     """The probe sees a heavy module when there is one."""
     assert "sqlite3" in loaded_after("import sqlite3")
+
+
+def test_the_web_files_of_an_image_are_loaded_with_their_first_use() -> None:
+    """The package names them all the same."""
+    code = (
+        "import sys, gptimage; gptimage.ImageClient; early = 'gptimage.image.web' in sys.modules; "
+        "from gptimage.image import WebFile, WebImage; print(early, WebFile.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout.split() == ["False", "WebFile"]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from gptimage import StoreError
-from gptimage.store import Store, StoreWarning, search
-from gptimage.store import database as migrations
+from gptimage.store import Store, StoreWarning, database, search
 
 
 NOW = timedelta(0)
@@ -244,7 +244,7 @@ def test_reindex_brings_back_what_was_changed_by_hand(filled: Store) -> None:
     """Whatever was done to rows, the sidecars are the truth."""
     before = contents(filled)
     connection = sqlite3.connect(index(filled))
-    connection.execute("UPDATE pictures SET model = 'x', pinned = 1, stamp = stamp || 'x'")
+    connection.execute("UPDATE images SET format = 'x', pinned = 1, etag = etag || 'x'")
     connection.execute("DELETE FROM tags")
     connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
     connection.commit()
@@ -261,7 +261,7 @@ def test_a_reindex_that_was_killed_is_done_again(
     """Half an index does not pass for a whole one."""
     before = contents(filled)
     rows = filled._context.index
-    rows.database.write(lambda c: c.execute("DELETE FROM pictures"))
+    rows.database.write(lambda c: c.execute("DELETE FROM images"))
 
     def killed() -> None:
         raise KeyboardInterrupt
@@ -342,28 +342,50 @@ def test_two_threads_heal_once(filled: Store) -> None:
     assert len(caught) == 1
 
 
-def test_migrations_run_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later step is added to an earlier version's index; a failing one changes nothing."""
-    Store(tmp_path).close()
-    later = {**migrations.STEPS, "later": ("CREATE TABLE later (x)",)}
-    monkeypatch.setattr(migrations, "STEPS", later)
-    for _ in range(2):
-        Store(tmp_path).close()
-    broken = {**later, "broken": ("CREATE TABLE half (x)", "CREATE TABLE half (x)")}
-    monkeypatch.setattr(migrations, "STEPS", broken)
-    with pytest.raises(StoreError, match="half"):
-        Store(tmp_path)
+def test_an_index_of_another_layout_is_built_anew(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is read from the sidecars once, and the old tables leave no room unused."""
+    before = contents(filled)
+    filled.close()
+    monkeypatch.setattr(database, "LAYOUT", "later")
+    connection = sqlite3.connect(index(filled), isolation_level=None)
+    database.make_tables(connection)
+    (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
+    connection.close()
+    with pytest.warns(StoreWarning, match="of an older version; rebuilt from 3 sidecars"):
+        after = contents(filled)
 
-    connection = sqlite3.connect(tmp_path / "index.sqlite")
-    names = [name for (name,) in connection.execute("SELECT name FROM migrations ORDER BY applied")]
+    assert (after, unused) == (before, 0)
+
+
+def test_earlier_versions_see_an_index_they_may_build_anew(filled: Store) -> None:
+    """They find their steps and not their tables: to them, that is damage, which heals."""
+    names = filled._context.index.database.read(
+        lambda c: {name for (name,) in c.execute("SELECT name FROM migrations")}
+    )
+
+    assert names == {*database.EARLIER, database.LAYOUT}
+
+
+def test_tables_are_made_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be made leaves the index as it was."""
+    Store(tmp_path).close()
+    monkeypatch.setattr(database, "LAYOUT", "broken")
+    monkeypatch.setattr(database, "TABLES", ("CREATE TABLE half (x)", "CREATE nothing"))
+    connection = sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError, match="nothing"):
+        database.make_tables(connection)
+
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     connection.close()
-    assert names == list(later)
-    assert "half" not in tables
+    assert ("half" in tables, "images" in tables) == (False, True)
 
 
 def test_an_index_of_a_newer_version_works(tmp_path: Path, make: Any) -> None:
-    """Steps only add, so an older version can use what a newer one built."""
+    """What a newer one adds to this layout is left alone."""
     with Store(tmp_path) as store:
         store._context.index.database.write(
             lambda c: c.execute("INSERT INTO migrations VALUES ('2030 aesthetics', 0)")
@@ -385,8 +407,7 @@ def test_the_index_can_be_elsewhere(tmp_path: Path, make: Any) -> None:
 
 def test_queries_use_their_indexes(filled: Store) -> None:
     """No question of a user sorts or scans the whole table."""
-    from gptimage.store import search
-
+    newest = filled.history()[0].id
     asked: list[str] = []
     database_ = filled._context.index.database
 
@@ -399,7 +420,9 @@ def test_queries_use_their_indexes(filled: Store) -> None:
     filled.history(tag="hero", operation="edit")
     filled.search("fox")
     filled.find("0" * 64)
-    search.by_ids(database_, ["x"])
+    filled.get(newest)
+    filled.history(format="webp")
+    filled.history(operation="edit")
     database_.read(lambda c: c.set_trace_callback(None))
     plans = [
         row[3]
@@ -452,23 +475,29 @@ def test_totals_that_are_wrong_are_damage(filled: Store) -> None:
     assert filled.stats() == before
 
 
-def test_rows_of_0_1_0_hold_the_whole_sidecar(filled: Store) -> None:
-    """That version packed none; they are read, and say what their sidecars say."""
+def test_a_sidecar_is_packed_with_its_row(filled: Store) -> None:
+    """Its row says most of it again; one whose row has changed since is read from its file."""
     records = filled.history().records
-    bodies = {found.row: found.body for found in search.each(filled._context.index.database, {})}
-
-    def unpack(connection: sqlite3.Connection) -> None:
-        for row, body in bodies.items():
-            connection.execute("UPDATE sidecars SET body = ? WHERE seq = ?", (body, row))
-
+    bodies = [found.body for found in search.each(filled._context.index.database, {})]
     packed = filled._context.index.database.read(
         lambda c: c.execute("SELECT SUM(LENGTH(body)) FROM sidecars").fetchone()[0]
     )
-    filled._context.index.database.write(unpack)
+    filled._context.index.database.write(lambda c: c.execute("UPDATE sidecars SET prompt = 'x'"))
 
-    assert packed * 2 < sum(map(len, bodies.values()))
+    assert packed * 5 < sum(map(len, bodies))
     assert filled.history().records == records
-    assert filled.verify(grace=NOW).problems == ()
+
+
+def test_a_copy_noted_by_two_processes_is_one_image(filled: Store) -> None:
+    """Both found the id free; the second one's row is refused, and nothing is damaged."""
+    record = filled.history()[0]
+    key = record.key.replace(".png", ".json")
+    found = filled._context.entry(key)
+    assert found is not None
+    copy = evolve(found[0], record=evolve(record, key=f"images/copy/{record.id}.png"))
+
+    assert filled._context.index.replace([(copy, None)]) == [copy.key]
+    assert filled._context.index.key_of(record.id) == key
 
 
 def test_a_full_disk_is_named(filled: Store) -> None:
@@ -487,7 +516,7 @@ def test_what_looks_like_damage_again_and_again_is_an_error(filled: Store) -> No
     """It is rebuilt a few times and no more: the caller gets an answer, and the store stays."""
     with pytest.raises(StoreError, match="damaged each time"):
         filled._context.index.database.read(
-            lambda c: c.execute("SELECT 1 FROM pictures LIMIT 'x'").fetchall()
+            lambda c: c.execute("SELECT 1 FROM images LIMIT 'x'").fetchall()
         )
 
     assert len(list(filled.history())) == 3

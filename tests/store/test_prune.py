@@ -24,8 +24,7 @@ def rows(draw: st.DrawFn) -> list[Row]:
     seconds = sorted(draw(st.lists(st.integers(0, 10**6))))
     return [
         Row(
-            id=IdMaker(lambda age=age: NOW - timedelta(seconds=age))(),  # type: ignore[misc]  # bound now
-            key="",
+            key=IdMaker(lambda age=age: NOW - timedelta(seconds=age))(),  # type: ignore[misc]  # bound now
             bytes=draw(st.integers(0, 1000)),
             inputs=draw(st.integers(0, 1000)),
             pinned=draw(st.booleans()),

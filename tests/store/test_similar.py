@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
@@ -112,22 +110,6 @@ def test_images_of_an_older_version_get_their_hashes(store: Store, save: Any) ->
     assert (store.get(old.id), store.get(svg.id).perceptual_hash) == (old, "")
 
 
-def test_an_index_of_an_older_version_is_brought_up_to_date(tmp_path: Path, make: Any) -> None:
-    """Its table is added, and nothing is read again."""
-    with Store(tmp_path) as store:
-        record = store.save(make.result("A fox", scene(1)))[0]
-        rewrite(store, record, perceptual_hash=None)
-        store.reindex()
-    connection = sqlite3.connect(tmp_path / "index.sqlite")
-    with connection:
-        connection.execute("DROP TABLE hashes")
-        connection.execute("DELETE FROM migrations WHERE name LIKE '%perceptual%'")
-    connection.close()
-    with Store(tmp_path) as store:
-        assert (store.stats().unhashed, store.verify().clean) == (1, True)
-        assert [each.record.id for each in store.similar(record.id)] == []
-
-
 @pytest.mark.parametrize("hash", ["zz", "ABCDEF0123456789", "0" * 17])
 def test_a_hash_nobody_wrote_is_ignored(store: Store, save: Any, hash: str) -> None:
     """A sidecar may have been changed by anybody; the image is not lost over it."""
@@ -189,25 +171,3 @@ def test_numbers_of_other_libraries_are_numbers(store: Store, save: Any) -> None
 
     assert [each.record for each in store.similar(first, one, distance=none)] == [again]
     assert list(store.duplicates(distance=none)) == [(first, again)]
-
-
-def test_an_image_that_an_earlier_version_removed_is_no_match(
-    tmp_path: Path, make: Any, recwarn: pytest.WarningsRecorder
-) -> None:
-    """It knows nothing of the hashes, and leaves them in an index that both use."""
-    store = Store(tmp_path)
-    old, new = (store.save(make.result("A fox", scene(1)))[0] for _ in range(2))
-    removed = "FROM pictures WHERE id = ?"
-    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as index, index:
-        (row,) = index.execute(f"SELECT seq {removed}", [old.id]).fetchone()
-        texts = index.execute("SELECT seq, prompt, tags FROM sidecars WHERE seq = ?", [row])
-        words = "INSERT INTO words (words, rowid, prompt, tags) VALUES ('delete', ?, ?, ?)"
-        index.execute(words, texts.fetchone())
-        index.execute("DELETE FROM sidecars WHERE seq = ?", [row])
-        index.execute(f"DELETE {removed}", [old.id])
-
-    assert [each.record for each in store.similar(scene(1), 2)] == [new]
-    assert store.stats().unhashed == 0
-    store.refresh()
-    assert [each.record for each in store.similar(new)] == [old]
-    assert len(recwarn) == 0

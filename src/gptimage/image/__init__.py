@@ -21,21 +21,25 @@ from gptimage.image.protocols import PilImage as PilImage
 from gptimage.image.provenance import Credentials as Credentials
 from gptimage.image.provenance import Provenance as Provenance
 from gptimage.image.provenance import provenance_of as provenance_of
-from gptimage.image.web import WebFile as WebFile
-from gptimage.image.web import WebImage as WebImage
 
 
 if TYPE_CHECKING:
     from gptimage.image.allowed_folders import Folders as Folders
     from gptimage.image.download import Fetch as Fetch
+    from gptimage.image.web import WebFile as WebFile
+    from gptimage.image.web import WebImage as WebImage
 else:
 
     def __getattr__(name: str) -> object:
-        """Import what needs sockets and certificates when it is first used."""
+        """Import what few programs need, such as sockets, when it is first used."""
         if name == "Fetch":
             from gptimage.image.download import Fetch as found
         elif name == "Folders":
             from gptimage.image.allowed_folders import Folders as found
+        elif name == "WebFile":
+            from gptimage.image.web import WebFile as found
+        elif name == "WebImage":
+            from gptimage.image.web import WebImage as found
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = found

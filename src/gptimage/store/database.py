@@ -7,15 +7,15 @@ built. Opening, forking, locking and putting a damaged file aside are `SqliteFil
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gptimage._internal.clock import unix_now
 from gptimage._internal.locks import locked
-from gptimage._internal.sqlite import SqliteFile, damage, transaction
+from gptimage._internal.sqlite import SqliteFile, damage, import_sqlite, transaction
 from gptimage.errors import StoreError
 
 
@@ -23,18 +23,27 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 
-# The index's tables, built by named steps that are only ever appended to.
-#
-# Each step runs once, in its own transaction. A step in a released version is never changed:
-# indexes on people's disks were built with it.
+# The index's tables. There are no steps from one layout to the next: the sidecars know all that
+# an index of another layout holds.
+
+LAYOUT: Final = "2026-11-29 images"
+"""The tables of this version; a new name has every index built anew."""
+
+EARLIER: Final = (
+    "2026-11-20 pictures",  # of 0.1.0
+    "2026-11-28 emoji and composed tags",
+    "2026-11-28 totals",
+    "2026-11-28 perceptual hashes",
+)
+"""The steps by which earlier versions made their tables."""
 
 COUNTED: Final = " UNION ALL ".join(
     (
         """SELECT '' AS kind, '' AS name, COUNT(*) AS count, TOTAL(bytes) AS bytes,
             TOTAL(nano_usd) AS nano_usd, COUNT(*) - COUNT(nano_usd) AS unknown,
-            TOTAL(pinned) AS pinned FROM pictures""",
+            TOTAL(pinned) AS pinned FROM images""",
         *(
-            f"SELECT '{column}', {column}, COUNT(*), 0, 0, 0, 0 FROM pictures GROUP BY {column}"  # noqa: S608  # names of ours
+            f"SELECT '{column}', {column}, COUNT(*), 0, 0, 0, 0 FROM images GROUP BY {column}"  # noqa: S608  # names of ours
             for column in ("model", "operation", "format")
         ),
         """SELECT 'input', '', COUNT(*), TOTAL(bytes), 0, 0, 0
@@ -71,85 +80,74 @@ def _count_input(row: str, sign: int) -> str:
             count = count + excluded.count, bytes = bytes + excluded.bytes;"""  # noqa: S608  # names of ours
 
 
-STEPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "2026-11-20 pictures": (
-            # seq sorts by the time in the id, so newest first is the table backwards.
-            """CREATE TABLE pictures (
-                seq INTEGER PRIMARY KEY,
-                id TEXT NOT NULL UNIQUE,
-                key TEXT NOT NULL UNIQUE,
-                stamp TEXT NOT NULL,
-                model TEXT NOT NULL,
-                operation TEXT NOT NULL,
-                format TEXT NOT NULL,
-                sha256 TEXT NOT NULL,
-                bytes INTEGER NOT NULL,
-                nano_usd INTEGER,
-                pinned INTEGER NOT NULL,
-                parent TEXT
-            )""",
-            "CREATE INDEX by_model ON pictures (model)",
-            "CREATE INDEX by_operation ON pictures (operation)",
-            "CREATE INDEX by_format ON pictures (format)",
-            "CREATE INDEX by_sha256 ON pictures (sha256)",
-            "CREATE INDEX by_parent ON pictures (parent) WHERE parent IS NOT NULL",
-            "CREATE INDEX by_pinned ON pictures (pinned) WHERE pinned",
-            # Apart from the rows above, so that scans of those stay small.
-            """CREATE TABLE sidecars (
-                seq INTEGER PRIMARY KEY,
-                prompt TEXT NOT NULL,
-                tags TEXT NOT NULL,
-                body BLOB NOT NULL
-            )""",
-            # Short beginnings of words match thousands of them, so those have an index too.
-            """CREATE VIRTUAL TABLE words USING fts5 (
-                prompt, tags, content='sidecars', content_rowid='seq',
-                prefix='2 3 4', tokenize='unicode61 remove_diacritics 2'
-            )""",
-            """CREATE TABLE tags (
-                tag TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tag, seq)
-            ) WITHOUT ROWID""",
-            "CREATE INDEX tags_of ON tags (seq)",
-            """CREATE TABLE sources (
-                sha256 TEXT NOT NULL, seq INTEGER NOT NULL, bytes INTEGER NOT NULL,
-                PRIMARY KEY (sha256, seq)
-            ) WITHOUT ROWID""",
-            "CREATE INDEX sources_of ON sources (seq)",
-            # Sidecars that are being written or removed: looked at again after a crash.
-            "CREATE TABLE journal (key TEXT PRIMARY KEY, since REAL NOT NULL)",
-            "CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-        ),
-        # Emoji are words now, and tags composed: everything is read again.
-        "2026-11-28 emoji and composed tags": ("DELETE FROM state WHERE name = 'filled'",),
-        # Kept up by triggers, so that `stats` reads a few rows instead of every one.
-        "2026-11-28 totals": (
-            """CREATE TABLE totals (
-                kind TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
-                bytes INTEGER NOT NULL, nano_usd INTEGER NOT NULL, unknown INTEGER NOT NULL,
-                pinned INTEGER NOT NULL, PRIMARY KEY (kind, name)
-            ) WITHOUT ROWID""",
-            *RECOUNT,
-            f"CREATE TRIGGER counted AFTER INSERT ON pictures BEGIN {_count('NEW', 1)} END",
-            f"CREATE TRIGGER uncounted AFTER DELETE ON pictures BEGIN {_count('OLD', -1)} END",
-            f"""CREATE TRIGGER recounted AFTER UPDATE ON pictures BEGIN
-                {_count("OLD", -1)} {_count("NEW", 1)} END""",
-            f"""CREATE TRIGGER input_counted AFTER INSERT ON sources BEGIN
-                {_count_input("NEW", 1)} END""",
-            f"""CREATE TRIGGER input_uncounted AFTER DELETE ON sources BEGIN
-                {_count_input("OLD", -1)} END""",
-            # Half the size, and as good: 64 bits of a hash tell any images of a store apart.
-            "DROP INDEX by_sha256",
-            "CREATE INDEX by_digest ON pictures (substr(sha256, 1, 16))",
-        ),
-        # Sidecars of earlier versions have no hash, so none is read again.
-        "2026-11-28 perceptual hashes": (
-            """CREATE TABLE hashes (
-                hash TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hash, seq)
-            ) WITHOUT ROWID""",
-            "CREATE INDEX hashes_of ON hashes (seq)",
-        ),
-    }
+TABLES: Final = (
+    # seq sorts by the time in the id, so newest first is the table backwards. The id is in the key.
+    """CREATE TABLE images (
+        seq INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        etag TEXT NOT NULL,
+        model TEXT NOT NULL,
+        operation TEXT NOT NULL,
+        format TEXT NOT NULL,
+        sha256 BLOB NOT NULL,
+        bytes INTEGER NOT NULL,
+        nano_usd INTEGER,
+        pinned INTEGER NOT NULL,
+        parent TEXT
+    )""",
+    "CREATE INDEX by_model ON images (model)",
+    # The usual ones are soon found without.
+    "CREATE INDEX by_operation ON images (operation) WHERE operation <> 'generate'",
+    "CREATE INDEX by_format ON images (format) WHERE format <> 'png'",
+    # As good as the whole: 64 bits of a hash tell any images of a store apart.
+    "CREATE INDEX by_digest ON images (substr(sha256, 1, 8))",
+    "CREATE INDEX by_parent ON images (parent) WHERE parent IS NOT NULL",
+    "CREATE INDEX by_pinned ON images (pinned) WHERE pinned",
+    # Apart from the rows above, so that scans of those stay small.
+    """CREATE TABLE sidecars (
+        seq INTEGER PRIMARY KEY,
+        prompt TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        body BLOB NOT NULL
+    )""",
+    # Beginnings of two and three letters match thousands of words, so those have an index too.
+    """CREATE VIRTUAL TABLE words USING fts5 (
+        prompt, tags, content='sidecars', content_rowid='seq',
+        prefix='2 3', tokenize='unicode61 remove_diacritics 2'
+    )""",
+    """CREATE TABLE tags (
+        tag TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tag, seq)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX tags_of ON tags (seq)",
+    """CREATE TABLE sources (
+        sha256 TEXT NOT NULL, seq INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        PRIMARY KEY (sha256, seq)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX sources_of ON sources (seq)",
+    """CREATE TABLE hashes (
+        hash TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hash, seq)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX hashes_of ON hashes (seq)",
+    # Sidecars that are being written or removed: looked at again after a crash.
+    "CREATE TABLE IF NOT EXISTS journal (key TEXT PRIMARY KEY, since REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    # Kept up by triggers, so that `stats` reads a few rows instead of every one.
+    """CREATE TABLE totals (
+        kind TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, nano_usd INTEGER NOT NULL, unknown INTEGER NOT NULL,
+        pinned INTEGER NOT NULL, PRIMARY KEY (kind, name)
+    ) WITHOUT ROWID""",
+    f"CREATE TRIGGER counted AFTER INSERT ON images BEGIN {_count('NEW', 1)} END",
+    f"CREATE TRIGGER uncounted AFTER DELETE ON images BEGIN {_count('OLD', -1)} END",
+    f"""CREATE TRIGGER recounted AFTER UPDATE ON images BEGIN
+        {_count("OLD", -1)} {_count("NEW", 1)} END""",
+    f"CREATE TRIGGER input_counted AFTER INSERT ON sources BEGIN {_count_input('NEW', 1)} END",
+    f"CREATE TRIGGER input_uncounted AFTER DELETE ON sources BEGIN {_count_input('OLD', -1)} END",
+)
+
+_BUILT_ANEW: Final = (
+    *("words", "sidecars", "tags", "sources", "hashes", "totals", "images"),
+    "pictures",  # of 0.1.0
 )
 
 
@@ -157,15 +155,27 @@ APPLICATION: Final = 0x67707469
 """Marks a database as an index of this library (``gpti``)."""
 
 
-def migrate(connection: Connection) -> None:
-    """Run every step this index has not seen; steps of a newer version are left alone."""
-    done = _applied(connection)
-    built = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'pictures'").fetchone()
-    if built and next(iter(STEPS)) not in done:
-        raise damage("the list of steps is damaged")
-    for name, statements in STEPS.items():
-        if name not in done:
-            _apply(connection, name, statements)
+def make_tables(connection: Connection) -> None:
+    """Make the tables, in place of those of another layout; additions of a newer one stay."""
+    if LAYOUT in _layouts(connection):
+        return
+    with transaction(connection):
+        if LAYOUT in _layouts(connection):
+            return
+        for table in _BUILT_ANEW:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.execute("DELETE FROM state WHERE name = 'filled'")
+        # An earlier version that misses one of its steps makes it beside our tables, and fails.
+        # With all of them, it sees an index that lost its tables, and builds it anew, as ours does.
+        for name in (*EARLIER, LAYOUT):
+            connection.execute("INSERT OR IGNORE INTO migrations VALUES (?, ?)", (name, unix_now()))
+    (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
+    if unused:
+        # What the tables of the other layout took. Where another process reads, it is used later.
+        with suppress(import_sqlite().OperationalError):
+            connection.execute("VACUUM")
 
 
 def claim(connection: Connection) -> None:
@@ -179,7 +189,7 @@ def claim(connection: Connection) -> None:
         return
     found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     # With our tables in it, only the mark was damaged.
-    if found and not found >= {"migrations", "pictures", "sidecars", "words"}:
+    if found and not found >= {"migrations", "sidecars", "words"}:
         raise StoreError(
             "the index's file is a database of another program: it is left alone; "
             "name another file with Store(..., index=...)"
@@ -187,24 +197,11 @@ def claim(connection: Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
-def _applied(connection: Connection) -> set[str]:
+def _layouts(connection: Connection) -> set[str]:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied REAL NOT NULL)"
     )
     return {name for (name,) in connection.execute("SELECT name FROM migrations")}
-
-
-def _apply(connection: Connection, name: str, statements: tuple[str, ...]) -> None:
-    try:
-        with transaction(connection):
-            if name not in _applied(connection):
-                for statement in statements:
-                    connection.execute(statement)
-                connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, unix_now()))
-    except Exception as error:
-        if "already exists" in str(error):  # the step is wrong, and would be in a new file, too
-            raise StoreError(f"the index cannot be brought up to date: {error}") from error
-        raise
 
 
 T = TypeVar("T")
@@ -340,7 +337,7 @@ class Database:
 
 def _prepare(connection: Connection) -> None:
     claim(connection)
-    migrate(connection)
+    make_tables(connection)
 
 
 def _is_filled(connection: Connection) -> bool:

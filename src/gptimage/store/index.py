@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from gptimage._internal.sqlite import damage
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.store.database import COUNTED, RECOUNT, Database
-from gptimage.store.names import SIDECAR, input_digest, row_of, stem
+from gptimage.store.names import ROWS, SIDECAR, id_in, input_digest, row_of, stem, time_of
 from gptimage.store.sidecar import inputs
 from gptimage.types.record import Record
 
@@ -97,10 +97,33 @@ def _printable(text: str) -> str:
     return storable(text).replace("\0", " ")
 
 
+def digest_bytes(sha256: str) -> bytes:
+    """Return a hash as the index keeps it; a sidecar written by others may say anything."""
+    try:
+        return bytes.fromhex(sha256)
+    except ValueError:
+        return storable(sha256).encode()
+
+
 # Sidecars as the index keeps them: packed, because most of each is the names of its fields.
 
-_USUAL: Final = b"""{
+_USUAL: Final = b"""  "parent": "img_20261120T1",
+  "background": "auto",
+  "quality": "high",
+  "quality": "medium",
+    "stream": true
+  "images": [
+      {
+        "key": "inputs/
+  "usage": null,
+  "original": {
+    "file": ".original.
+  "sources": [],
+  "provenance": true,
+  "sandbox": true,
+{
   "gptimage": 1,
+  "id": "img_20261120T120000000000_",
   "operation": "edit",
   "operation": "generate",
   "model": "gpt-image-2.5-flare",
@@ -114,10 +137,15 @@ _USUAL: Final = b"""{
   "call_id": null,
   "index": 1,
   "pinned": false,
-  "provenance": true,
+  "provenance": false,
+  "digital_source": null,
+  "digital_source": "trainedAlgorithmicMedia",
+  "perceptual_hash": "",
+  "alt": null,
   "template": null,
   "version": "0.1.0",
   "request_id": "req_",
+  "sandbox": false,
   "created": "2026-11-20T12:00:00.000000Z",
   "made": "2026-11-20T12:00:00.000000Z",
   "of": 1,
@@ -127,8 +155,16 @@ _USUAL: Final = b"""{
     "model": "gpt-image-2.5-flare",
     "size": "1024x1024",
     "quality": "low",
-    "background": "auto",
     "stream": false
+  },
+  "effective": {
+    "model": "gpt-image-2.5-flare",
+    "n": 1,
+    "size": "1024x1024",
+    "format": "png",
+    "quality": "low",
+    "background": null
+    "background": "opaque"
   },
   "usage": {
     "input_tokens": 1,
@@ -136,47 +172,62 @@ _USUAL: Final = b"""{
     "total_tokens": 1,
     "text_tokens": 1,
     "image_tokens": 0,
-    "output_text_tokens": null,
+    "output_text_tokens": 0,
     "svg_tokens": null
   },
   "cost_usd": "0.0",
   "cost_is_upper_bound": true,
   "file": "img_20261120T120000000000_.png",
   "original": null,
-  "sources": [],
+  "sources": [
+    "
+  ],
   "tags": [],
   "warnings": []
 }
 """
-"""What sidecars have in common. Never change it: rows on people's disks were packed with it."""
+"""What sidecars have in common. Only changed with `LAYOUT`: rows were packed with it."""
 
 
-def _packed(body: bytes) -> bytes:
-    packer = zlib.compressobj(zdict=_USUAL)
+OWN: Final = "p.key || p.model || lower(hex(p.sha256)) || IFNULL(p.parent, '') || s.prompt"
+"""What a row says that its sidecar says again: the packed sidecar only refers to it."""
+
+
+def _own(entry: IndexEntry) -> str:
+    """Return what SQLite makes of `OWN` for the rows of a sidecar."""
+    record = entry.record
+    texts = (record.model, digest_bytes(record.sha256).hex(), record.parent or "")
+    return "".join((entry.key, *map(storable, texts), indexed(record.prompt)))
+
+
+def _dictionary(own: str) -> bytes:
+    created = f"{time_of(id_in(own.partition(SIDECAR)[0])):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return _USUAL + own.encode() + created.encode()
+
+
+def _packed(body: bytes, own: str) -> bytes:
+    packer = zlib.compressobj(zlib.Z_BEST_COMPRESSION, zdict=_dictionary(own))
     return packer.compress(body) + packer.flush()
 
 
-def unpacked(body: Any) -> bytes:
-    """Return a sidecar's bytes from its row; what is damaged is no JSON, and read from its file."""
+def unpacked(body: Any, own: Any) -> bytes:
+    """Return a sidecar's bytes from its row; what is damaged is no JSON, and read from its file.
+
+    Args:
+        body: The packed sidecar.
+        own: `OWN` of its row. If it has changed since, zlib sees that by a checksum.
+    """
     try:
-        if body[:1] == b"{":  # by 0.1.0
-            return bytes(body)
-        return zlib.decompressobj(zdict=_USUAL).decompress(body, _MAX_BODY)
-    except (zlib.error, TypeError):
+        unpacker = zlib.decompressobj(zdict=_dictionary(own))
+        return unpacker.decompress(body, _MAX_BODY)
+    except (zlib.error, TypeError, AttributeError, StoreError):
         return b""
 
 
 _MAX_BODY: Final = 2**26
 _NANO: Final = 10**9
 _BATCH: Final = 500
-_TABLES: Final = ("pictures", "sidecars", "tags", "sources", "hashes")
-_INSERT: Final = {
-    "pictures": "INSERT",
-    "sidecars": "INSERT OR REPLACE",
-    "tags": "INSERT OR IGNORE",
-    "sources": "INSERT OR IGNORE",
-    "hashes": "INSERT OR IGNORE",  # an earlier version removes an image's other rows alone
-}
+_TABLES: Final = ("images", "sidecars", "tags", "sources", "hashes")
 
 
 @frozen(kw_only=True)
@@ -197,6 +248,16 @@ class IndexEntry:
     def key(self) -> str:
         """The sidecar's key."""
         return stem(self.record.key) + SIDECAR
+
+
+HAS_ID: Final = "p.seq >= ? AND p.seq < ? AND instr(p.key, ?)"
+"""The condition for the one image of an id, which every key holds; for the values of `near`."""
+
+
+def near(id: str) -> tuple[int, int, str]:
+    """Return where the row of an id can be, as first and last, and the id."""
+    row = row_of(id)
+    return row, row + ROWS, id
 
 
 class Index:
@@ -278,21 +339,21 @@ class Index:
 
     def etag(self, key: str) -> str | None:
         """Return the etag of the sidecar a row was read from, or None when there is no row."""
-        query = "SELECT stamp FROM pictures WHERE key = ?"
+        query = "SELECT etag FROM images WHERE key = ?"
         row = self.database.read(lambda c: c.execute(query, (key,)).fetchone(), filled=False)
         return row[0] if row else None
 
     def etags(self, after: str, upto: str) -> dict[str, str]:
-        """Stamps by key, for keys that sort after one and not after another."""
-        query = "SELECT key, stamp FROM pictures WHERE key > ? AND key <= ?"
+        """Etags by key, for keys that sort after one and not after another."""
+        query = "SELECT key, etag FROM images WHERE key > ? AND key <= ?"
         return dict(
             self.database.read(lambda c: c.execute(query, (after, upto)).fetchall(), filled=False)
         )
 
     def key_of(self, id: str) -> str | None:
         """Return the sidecar's key of an id, or None."""
-        query = "SELECT key FROM pictures WHERE id = ?"
-        row = self.database.read(lambda c: c.execute(query, (id,)).fetchone(), filled=False)
+        query = f"SELECT p.key FROM images p WHERE {HAS_ID}"  # noqa: S608  # a text of ours
+        row = self.database.read(lambda c: c.execute(query, near(id)).fetchone(), filled=False)
         return row[0] if row else None
 
     def begin(self, keys: Sequence[str], now: datetime) -> None:
@@ -330,9 +391,11 @@ class Index:
                 return False
             found = {name: _rows_of(connection, name, row) for name in _TABLES}
             wanted = {name: sorted(rows) for name, rows in _rows(entry, row).items()}
-            # Another build of zlib may pack the same bytes differently, and 0.1.0 packed none.
+            own = _own(entry)
+            # Another build of zlib may pack the same bytes differently.
             for tables in (found, wanted):
-                tables["sidecars"] = [(*all, unpacked(body)) for *all, body in tables["sidecars"]]
+                rows = tables["sidecars"]
+                tables["sidecars"] = [(*all, unpacked(body, own)) for *all, body in rows]
             return found == wanted
 
         return self.database.read(work, filled=False)
@@ -348,7 +411,7 @@ class Index:
 
 def _rebuild_words(connection: Connection) -> None:
     for table in _TABLES[1:]:
-        strays = f"DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM pictures)"  # noqa: S608  # names of ours
+        strays = f"DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM images)"  # noqa: S608  # names of ours
         connection.execute(strays)
     connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
     for statement in RECOUNT:
@@ -358,7 +421,7 @@ def _rebuild_words(connection: Connection) -> None:
 def _add(connection: Connection, entries: Sequence[IndexEntry], *, words: bool = True) -> None:
     for entry in entries:
         # A row that is there was read from the same file by somebody quicker, or from a newer one.
-        if not connection.execute("SELECT 1 FROM pictures WHERE key = ?", (entry.key,)).fetchone():
+        if not connection.execute("SELECT 1 FROM images WHERE key = ?", (entry.key,)).fetchone():
             _insert(connection, entry, _free_row(connection, entry.record.id), words)
     _clear_journal(connection, [entry.key for entry in entries])
 
@@ -367,13 +430,20 @@ def _replace(connection: Connection, entry: IndexEntry, before: str | None, word
     row, etag = _found(connection, entry.key)
     if etag != before:
         return False
-    if row is None:
-        row = _free_row(connection, entry.record.id)
-    else:
+    if row is not None:
         _remove(connection, row, words)
+    elif _has_id(connection, entry.record.id):
+        return False  # of an image's files and a copy of them, somebody noted the other just now
+    else:
+        row = _free_row(connection, entry.record.id)
     _insert(connection, entry, row, words)
     _clear_journal(connection, [entry.key])
     return True
+
+
+def _has_id(connection: Connection, id: str) -> bool:
+    query = f"SELECT 1 FROM images p WHERE {HAS_ID}"  # noqa: S608  # a text of ours
+    return connection.execute(query, near(id)).fetchone() is not None
 
 
 def _forget(connection: Connection, key: str) -> None:
@@ -383,7 +453,7 @@ def _forget(connection: Connection, key: str) -> None:
 
 
 def _found(connection: Connection, key: str) -> tuple[int | None, str | None]:
-    query = "SELECT seq, stamp FROM pictures WHERE key = ?"
+    query = "SELECT seq, etag FROM images WHERE key = ?"
     return connection.execute(query, (key,)).fetchone() or (None, None)
 
 
@@ -392,9 +462,9 @@ def _clear_journal(connection: Connection, keys: Sequence[str]) -> None:
 
 
 def _free_row(connection: Connection, id: str) -> int:
-    """Return the id's row, or the next free one after it: ids of one microsecond may share it."""
+    """Return the id's row, or the next free one after it: ids of one microsecond share it."""
     row = row_of(id)
-    while connection.execute("SELECT 1 FROM pictures WHERE seq = ?", (row,)).fetchone():
+    while connection.execute("SELECT 1 FROM images WHERE seq = ?", (row,)).fetchone():
         row += 1
     return row
 
@@ -403,7 +473,7 @@ def _insert(connection: Connection, entry: IndexEntry, row: int, words: bool) ->
     for table, rows in _rows(entry, row).items():
         for values in rows:
             marks = ", ".join("?" * len(values))
-            connection.execute(f"{_INSERT[table]} INTO {table} VALUES ({marks})", values)
+            connection.execute(f"INSERT INTO {table} VALUES ({marks})", values)  # noqa: S608  # names of ours
             if words and table == "sidecars":
                 statement = "INSERT INTO words (rowid, prompt, tags) VALUES (?, ?, ?)"
                 connection.execute(statement, values[:3])
@@ -414,13 +484,12 @@ def _rows(entry: IndexEntry, row: int) -> dict[str, list[tuple[object, ...]]]:
     record = entry.record
     image = (
         row,
-        record.id,
         entry.key,
         entry.etag,
         storable(record.model),
         storable(record.operation),
         storable(record.format),
-        storable(record.sha256),
+        digest_bytes(record.sha256),
         stored_bytes(record),
         _nano(record),
         int(record.pinned),
@@ -433,8 +502,8 @@ def _rows(entry: IndexEntry, row: int) -> dict[str, list[tuple[object, ...]]]:
         if digest := input_digest(key):
             sources.setdefault(digest, (digest, row, size))
     return {
-        "pictures": [image],
-        "sidecars": [(row, *texts, _packed(entry.body))],
+        "images": [image],
+        "sidecars": [(row, *texts, _packed(entry.body, _own(entry)))],
         "tags": [(tag, row) for tag in tags],
         "sources": list(sources.values()),
         "hashes": [] if record.perceptual_hash is None else [(record.perceptual_hash, row)],

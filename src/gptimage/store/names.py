@@ -31,8 +31,8 @@ _TIME: Final = "%Y%m%dT%H%M%S%f"
 _SLICES: Final = ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15), (15, 21))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_TIE_BITS: Final = 10
-"""Random bits in a row number: 53 bits of microseconds before them last until the year 2255."""
+ROWS: Final = 2**20
+"""Rows, its own included, among which an id's is: ids of one microsecond follow each other."""
 
 
 class IdMaker:
@@ -83,6 +83,11 @@ def find_id(name: str) -> str | None:
     return found[0] if len(found) == 1 and is_id(found[0]) else None
 
 
+def id_in(key: str) -> str:
+    """Return the id in the key of an image or sidecar, or nothing when it holds none."""
+    return find_id(key.rpartition("/")[2]) or ""
+
+
 def time_of(id: str) -> datetime:
     """Return when the image was saved (UTC)."""
     match = PATTERN.fullmatch(id)
@@ -93,14 +98,16 @@ def time_of(id: str) -> datetime:
 
 
 def row_of(id: str) -> int:
-    """Return a row number that sorts like the id; ids of one microsecond may share it."""
-    tie = int(id[-32:-29], 16) >> (12 - _TIE_BITS)
-    return row_at(time_of(id)) + tie
+    """Return a row number that sorts like the id; ids of one microsecond share it."""
+    return row_at(time_of(id))
 
 
 def row_at(moment: datetime) -> int:
-    """Return the lowest row number of this moment."""
-    return ((moment - _EPOCH) // _MICROSECOND) << _TIE_BITS
+    """Return the lowest row number of this moment: microseconds since 1970.
+
+    No finer: of each word, full-text search holds the distances from row to row.
+    """
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _parse_time(text: str) -> datetime | None:

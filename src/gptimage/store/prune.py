@@ -16,7 +16,7 @@ from gptimage._internal.text import reason
 from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.store.context import StoreContext
 from gptimage.store.index import stored_bytes
-from gptimage.store.names import INPUTS, input_digest, time_of
+from gptimage.store.names import INPUTS, id_in, input_digest, time_of
 from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.store.sync import GRACE, catch_up, refresh, remove
 from gptimage.types.record import Record
@@ -84,11 +84,15 @@ class Row(NamedTuple):
     ``bytes`` is what it takes; ``inputs`` what its input images take that no newer one needs.
     """
 
-    id: str
     key: str
     bytes: int
     inputs: int
     pinned: bool
+
+    @property
+    def id(self) -> str:
+        """The image's id."""
+        return id_in(self.key)
 
 
 @frozen
@@ -150,13 +154,13 @@ def _refused(problem: str, name: str, value: object) -> InvalidRequestError:
 
 
 _ROWS: Final = """
-    SELECT p.id, p.key, p.bytes, COALESCE((
+    SELECT p.key, p.bytes, COALESCE((
         SELECT SUM(s.bytes) FROM sources s WHERE s.seq = p.seq AND NOT EXISTS (
             SELECT 1 FROM sources n WHERE n.sha256 = s.sha256 AND n.seq > s.seq
         )
-    ), 0), p.pinned FROM pictures p ORDER BY p.seq DESC
+    ), 0), p.pinned FROM images p ORDER BY p.seq DESC
 """
-_USES: Final = "SELECT s.sha256, s.bytes, p.id FROM sources s JOIN pictures p ON p.seq = s.seq"
+_USES: Final = "SELECT s.sha256, s.bytes, p.key FROM sources s JOIN images p ON p.seq = s.seq"
 
 
 def prune(context: StoreContext, retention: Retention, *, dry_run: bool) -> PruneReport:
@@ -215,9 +219,9 @@ def _carry_out(context: StoreContext, choice: Choice) -> PruneReport:
 
 def _forecast(context: StoreContext, choice: Choice) -> PruneReport:
     """Return what would be removed, if nothing changes until then."""
-    going = {row.id for row in choice.remove}
+    going = {row.key for row in choice.remove}
     uses = context.index.database.read(lambda c: c.execute(_USES).fetchall())
-    staying = {sha256 for sha256, _, id in uses if id not in going}
+    staying = {sha256 for sha256, _, key in uses if key not in going}
     inputs = {sha256: size for sha256, size, _ in uses if sha256 not in staying}
     return PruneReport(
         removed=tuple(row.id for row in choice.remove),

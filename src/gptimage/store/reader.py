@@ -160,7 +160,7 @@ class Reader:
         """
         id = check_id(id)
         self._ready()
-        for found in queries.by_ids(self._context.index.database, [id]):
+        if found := queries.by_id(self._context.index.database, id):
             return self._record(found)
         record = self._look_for(id)
         if record is None:
@@ -388,7 +388,8 @@ class Reader:
     def _from(self, record: Record) -> list[Record]:
         """Return the parent, and for every input the newest older image with its bytes."""
         database = self._context.index.database
-        found = list(self._records(queries.by_ids(database, [record.parent or ""])))
+        parent = queries.by_id(database, record.parent or "")
+        found = [] if parent is None else [self._record(parent)]
         for sha256 in record.sources:
             older = [row for row in queries.by_digest(database, sha256) if row.id < record.id]
             found += self._records(older[-1:])

@@ -12,8 +12,8 @@ from attrs import field, frozen
 from gptimage._internal.keywords import as_int
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Cost
-from gptimage.store.index import query, same, storable, unpacked
-from gptimage.store.names import is_id, row_at, row_of, time_of
+from gptimage.store.index import HAS_ID, OWN, digest_bytes, near, query, same, storable, unpacked
+from gptimage.store.names import id_in, is_id, row_at, row_of, time_of
 from gptimage.types.record import Record
 
 
@@ -137,7 +137,7 @@ def measure(connection: Connection) -> Stats:
     count, size, nano, unknown, pinned = totals.get(("", ""), (0, 0, 0, 0, 0))
     inputs, input_bytes, *_ = totals.get(("input", ""), (0, 0))
     first, last = (
-        connection.execute(f"SELECT {edge}(seq) FROM pictures").fetchone()[0]  # noqa: S608  # two words of ours
+        connection.execute(f"SELECT {edge}(seq) FROM images").fetchone()[0]  # noqa: S608  # two words of ours
         for edge in ("MIN", "MAX")  # apart: SQLite looks both up, and scans for them together
     )
     return Stats(
@@ -159,8 +159,8 @@ def measure(connection: Connection) -> Stats:
 
 
 def _when(connection: Connection, row: int | None) -> datetime | None:
-    found = connection.execute("SELECT id FROM pictures WHERE seq = ?", (row,)).fetchone()
-    return time_of(found[0]) if found else None
+    found = connection.execute("SELECT key FROM images WHERE seq = ?", (row,)).fetchone()
+    return time_of(id_in(found[0])) if found else None
 
 
 def _counts(totals: Mapping[tuple[str, str], Sequence[int]], kind: str) -> Mapping[str, int]:
@@ -173,8 +173,8 @@ RANKED: Final = 5000
 
 MAX_LIMIT: Final = 1000
 _MAX_ROW: Final = 2**63 - 1
-_FROM: Final = "pictures p"
-_WHAT: Final = "SELECT p.seq, p.id, p.key, s.body FROM "
+_FROM: Final = "images p"
+_WHAT: Final = f"SELECT p.seq, p.key, s.body, {OWN} FROM "  # noqa: S608  # a text of ours
 _BODY: Final = " CROSS JOIN sidecars s ON s.seq = p.seq"
 
 
@@ -182,9 +182,13 @@ class Found(NamedTuple):
     """A row as the index holds it."""
 
     row: int
-    id: str
     key: str
     body: bytes
+
+    @property
+    def id(self) -> str:
+        """The image's id, or nothing in a damaged row."""
+        return id_in(self.key)
 
 
 @frozen
@@ -237,10 +241,12 @@ def search(
     return _newest(database, where, limit + 1)
 
 
-def by_ids(database: Database, ids: Sequence[str]) -> list[Found]:
-    """Return the rows of these ids, in no order; those that are not there are left out."""
-    marks = ", ".join("?" * len(ids))
-    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.id IN ({marks})", ids)
+def by_id(database: Database, id: str) -> Found | None:
+    """Return the row of an id, or None."""
+    if not is_id(id):
+        return None
+    found = _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {HAS_ID} LIMIT 1", near(id))
+    return found[0] if found else None
 
 
 def by_rows(database: Database, rows: Sequence[int]) -> list[Found]:
@@ -263,8 +269,8 @@ def by_key(database: Database, key: str) -> Found | None:
 def by_digest(database: Database, sha256: str) -> list[Found]:
     """Return every image with exactly these bytes, oldest first."""
     # The plus keeps SQLite from putting the value into substr(), past the index.
-    condition = "substr(p.sha256, 1, 16) = substr(?, 1, 16) AND +p.sha256 = ? ORDER BY p.seq"
-    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {condition}", [sha256, sha256])
+    condition = "substr(p.sha256, 1, 8) = substr(?, 1, 8) AND +p.sha256 = ? ORDER BY p.seq"
+    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {condition}", [digest_bytes(sha256)] * 2)
 
 
 def children(database: Database, id: str, sha256: str) -> list[Found]:
@@ -310,17 +316,19 @@ def _filtered(filters: Filters, *, searching: str | None = None) -> _Where:
             raise _no_filter(name, value)
         condition, convert = _CONDITIONS[name]
         where.also(condition.format(row=where.order), convert(value))
+        if value != _UNINDEXED.get(name, value):
+            where.conditions.append(f"p.{name} <> '{_UNINDEXED[name]}'")  # lets SQLite use it
     return where
 
 
 def _walk(given: dict[str, object], searching: str | None) -> _Where:
     """Start where the fewest rows are: words, then tags, then the images themselves."""
     if searching is not None:
-        where = _Where("words w CROSS JOIN pictures p ON p.seq = w.rowid", "w.rowid")
+        where = _Where("words w CROSS JOIN images p ON p.seq = w.rowid", "w.rowid")
         where.also("words MATCH ?", searching)
         return where
     if "tag" in given:
-        where = _Where("tags t CROSS JOIN pictures p ON p.seq = t.seq", "t.seq")
+        where = _Where("tags t CROSS JOIN images p ON p.seq = t.seq", "t.seq")
         where.also("t.tag = ?", same(str(given.pop("tag"))))
         return where
     return _Where()
@@ -360,6 +368,10 @@ _CONDITIONS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
 }
 
 
+_UNINDEXED: Final[Mapping[str, object]] = {"operation": "generate", "format": "png"}
+"""The value that the index of a column leaves out."""
+
+
 def _newest(database: Database, where: _Where, limit: int) -> list[Found]:
     sql = f"{_WHAT}{where.sql()} ORDER BY {where.order} DESC LIMIT ?"
     return _rows(database, sql, [*where.values, limit])
@@ -372,7 +384,7 @@ def _best(database: Database, where: _Where, limit: int, offset: int) -> list[Fo
         f"ORDER BY {where.order} DESC LIMIT {RANKED}"
     )
     sql = (
-        f"{_WHAT}({hits}) h CROSS JOIN pictures p ON p.seq = h.seq{_BODY} "
+        f"{_WHAT}({hits}) h CROSS JOIN images p ON p.seq = h.seq{_BODY} "
         "ORDER BY h.score, p.seq DESC LIMIT ? OFFSET ?"
     )
     return _rows(database, sql, [*where.values, limit, offset])
@@ -381,7 +393,7 @@ def _best(database: Database, where: _Where, limit: int, offset: int) -> list[Fo
 def _rows(database: Database, sql: str, values: Sequence[object]) -> list[Found]:
     def work(connection: Connection) -> list[Found]:
         rows = connection.execute(sql, values)  # pyright: ignore[reportArgumentType]  # values SQLite can bind
-        return [Found(row, id, key, unpacked(body)) for row, id, key, body in rows]
+        return [Found(row, key, unpacked(body, own)) for row, key, body, own in rows]
 
     return database.read(work)
 
@@ -390,9 +402,8 @@ def _after(database: Database, cursor: str) -> int:
     """Return the row a page ended with; its place is known even when the image is gone."""
     if not is_id(cursor):
         raise _no_cursor(cursor)
-    sql = "SELECT seq FROM pictures WHERE id = ?"
-    found = database.read(lambda c: c.execute(sql, (cursor,)).fetchone())
-    return found[0] if found else row_of(cursor)
+    found = by_id(database, cursor)
+    return found.row if found else row_of(cursor)
 
 
 def _offset(cursor: str | None) -> int:

@@ -86,7 +86,7 @@ def nearest(database: Database, hash: str, most: int, distance: int) -> list[tup
             marks = ", ".join("?" * len(names))
             rows = connection.execute(
                 f"""SELECT seq FROM hashes WHERE hash IN ({marks})
-                AND seq IN (SELECT seq FROM pictures) ORDER BY seq DESC LIMIT ?""",  # noqa: S608  # marks
+                AND seq IN (SELECT seq FROM images) ORDER BY seq DESC LIMIT ?""",  # noqa: S608  # marks
                 [*names, most - len(found)],
             )
             found += [(row, differing) for (row,) in rows]
@@ -103,8 +103,8 @@ def groups(database: Database, distance: int) -> Iterator[list[int]]:
     """
 
     def work(connection: Connection) -> dict[str, list[int]]:
-        query = """SELECT IFNULL(NULLIF(h.hash, ''), p.sha256), p.seq
-            FROM pictures p LEFT JOIN hashes h ON h.seq = p.seq"""
+        query = """SELECT IFNULL(NULLIF(h.hash, ''), hex(p.sha256)), p.seq
+            FROM images p LEFT JOIN hashes h ON h.seq = p.seq"""
         found: defaultdict[str, list[int]] = defaultdict(list)
         for name, row in connection.execute(query):
             found[name].append(row)

@@ -278,7 +278,7 @@ def verify(context: StoreContext, *, hashes: bool, repair: bool, grace: timedelt
 
 def _look(context: StoreContext, found: _Findings, hashes: bool) -> None:
     # Rows before files: an image that is saved meanwhile is then a young file, not a stale row.
-    query = "SELECT key, stamp FROM pictures"
+    query = "SELECT key, etag FROM images"
     rows = dict(context.index.database.read(lambda c: c.execute(query).fetchall()))
     context.index.check()
     stored: Group = {}
