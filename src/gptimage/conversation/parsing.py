@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from gptimage._internal.json import table
+from gptimage._internal.json import array, table
 from gptimage._internal.lenient_base64 import decode
 from gptimage._internal.text import one_line
 from gptimage.conversation.planning import TurnPlan
@@ -34,8 +34,6 @@ from gptimage.providers.openai.responses import (
     IMAGE,
     Answer,
     ImageCall,
-    as_list,
-    as_table,
     read_answer,
     read_turn_event,
 )
@@ -190,7 +188,7 @@ def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
 
     Earlier images are part of what goes in, though the request itself names none.
     """
-    detailed = as_table(answer.image_usage).get("input_tokens_details")
+    detailed = table(answer.image_usage).get("input_tokens_details")
     if detailed or turn.ask.previous is None or result.usage is None:
         return result
     usage = evolve(result.usage, text_tokens=None, image_tokens=None)
@@ -251,7 +249,7 @@ def _quoted(words: str) -> str:
 
 def _failed(call: ImageCall) -> FailedCall:
     error: Mapping[str, Any] = call.error or {}
-    details = as_table(error.get("moderation_details"))
+    details = table(error.get("moderation_details"))
     stage = details.get("moderation_stage")
     found = service_error(error, request_id=None)
     return FailedCall(
@@ -260,7 +258,7 @@ def _failed(call: ImageCall) -> FailedCall:
         code=found.code,
         type=found.type,
         stage=stage if isinstance(stage, str) else None,
-        categories=tuple(map(str, as_list(details.get("categories")))),
+        categories=tuple(map(str, array(details.get("categories")))),
     )
 
 
@@ -288,7 +286,7 @@ def _json(reply: HttpReply) -> object:
         value: object = loads(bytes(reply.body))
     except ValueError:
         return None
-    return as_table(value) or None
+    return table(value) or None
 
 
 # The pure core of streamed turns: events in, previews and one finished turn out.
@@ -345,7 +343,7 @@ class TurnReader(PreviewReader):
             self._response = value
             self._ended = parsed.kind == "response"
         elif parsed.kind == "error":
-            details = as_table(value.get("error")) or value
+            details = table(value.get("error")) or value
             request_id = self._head.request_id
             error = service_error(details, request_id=request_id, partials=self._partials)
             self._failed(error, has_image=any(item.get("result") for item in self._items))
@@ -386,14 +384,14 @@ class TurnReader(PreviewReader):
 
     def _document(self) -> Mapping[str, Any]:
         """Return the response at the end, with the items that only came on the way."""
-        last = as_list(self._response.get("output")) if self._ended else []
+        last = array(self._response.get("output")) if self._ended else []
         return {**self._response, "output": _merged(self._items, last)}
 
 
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
     """Return the items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
-    final = [item for each in last if (item := as_table(each))]
+    final = [item for each in last if (item := table(each))]
     merged = [item if item.get("result") else whole.get(_name(item), item) for item in final]
     known = {_name(item) for item in final}
     return [*merged, *(item for item in items if _name(item) not in known)]

@@ -25,7 +25,7 @@ from gptimage._internal.keywords import (
 )
 from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache, NewReply
-from gptimage.engine.accounting import CallTracker, accounting_from, within
+from gptimage.engine.accounting import CallAccounting, CallTracker
 from gptimage.engine.arguments import (
     cache_of,
     check_headers,
@@ -188,7 +188,7 @@ class BaseClient:
         self._config = ClientConfig.from_settings(settings, services=services, store=self.store)
         self._saver = ResultSaver(core=self._config, cache=self.cache)
         self._sender = RetryingSender(self._config, runtime)
-        self._accounting = accounting_from(settings, self._config.clock)
+        self._accounting = CallAccounting.of(settings, self._config.clock)
         self._templates = templates
         self._runtime = runtime
         self.clock: Clock = self._config.clock
@@ -329,7 +329,7 @@ class BaseClient:
         if budget is None and observer is None:
             return self
         twin = copy.copy(self)
-        twin._accounting = within(self._accounting, budget, observer)
+        twin._accounting = self._accounting.within(budget, observer)
         return twin
 
     async def _draw_any(

@@ -199,7 +199,30 @@ class ClientConfig:
     ) -> Plan:
         """Read or download the images, then check and plan the edit."""
         rest = dict(options)
-        mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
+        mask, markup = rest.pop("mask", None), self._stored(rest.pop("markup", None))
+        prompt, resolved = self.resolve_images(prompt, images)
+        if is_same_size(rest.get("size")):
+            rest["size"] = size_of_first(resolved)
+        request = edit_request(
+            prompt,
+            rest,
+            images=resolved,
+            mask=self.resolve_mask(mask),
+            markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
+            default_model=self.model,
+            stream=stream,
+        )
+        return self.plan(request)
+
+    def resolve_images(
+        self, prompt: str | Prompt, images: Sources | None
+    ) -> tuple[str | Prompt, tuple[Image | FileRef, ...]]:
+        """Read or download images, after which come those of the prompt; return its whole text.
+
+        Raises:
+            InvalidRequestError: An input is no image.
+            FetchError: A URL could not be downloaded safely.
+        """
         resolved: tuple[Image | FileRef, ...] = ()
         if images is not None:
             images = spread(images, stored=self.store is not None)
@@ -207,19 +230,7 @@ class ClientConfig:
             if isinstance(images, (list, tuple)) and not is_sdk_file(images):
                 found = [self._stored(each) for each in images]
             resolved = resolve_all(found, fetch=self.fetch)
-        prompt, resolved = with_references(prompt, resolved, fetch=self.fetch)
-        if is_same_size(rest.get("size")):
-            rest["size"] = size_of_first(resolved)
-        request = edit_request(
-            prompt,
-            rest,
-            images=resolved,
-            mask=self._mask(mask),
-            markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
-            default_model=self.model,
-            stream=stream,
-        )
-        return self.plan(request)
+        return with_references(prompt, resolved, fetch=self.fetch)
 
     def plan_any(
         self,
@@ -429,11 +440,11 @@ class ClientConfig:
 
         return self.store.open(id) if is_id(id) else source
 
-    def _mask(self, mask: object) -> Mask | FileRef | None:
+    def resolve_mask(self, mask: object) -> Mask | FileRef | None:
+        """Read or download a mask, if it is not one already."""
         if mask is None or isinstance(mask, (Mask, FileRef)):
             return mask
-        source: Any = mask
-        found = resolve(source, field="mask", fetch=self.fetch, formats=None)
+        found = resolve(self._stored(mask), field="mask", fetch=self.fetch, formats=None)
         return Mask.open(found) if isinstance(found, Image) else found
 
 

@@ -7,11 +7,13 @@ those of the Images API under the same wire names; only the envelope differs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from gptimage._internal.json import MAX_TEXT, count, label, prose
+from gptimage._internal.json import array as as_list
+from gptimage._internal.json import table as as_table
 from gptimage._internal.lenient_base64 import decode
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.image import Image
@@ -293,7 +295,7 @@ def _image(found: object, images: tuple[bytes, ...]) -> bytes | str | None:
         return found
 
 
-def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator[str]:
+def _odd(table: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what is set aside, one sentence each."""
     if table.get("id") is not None and label(table.get("id")) is None:
         shown = truncated_repr(table["id"], 40)
@@ -307,7 +309,7 @@ def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator
             yield f"a revised prompt ({truncated_repr(revised, 40)}) was cut to what can be saved"
 
 
-def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
+def _said(outputs: Sequence[Mapping[str, Any]], *names: str) -> str:
     parts = [
         as_table(part)
         for each in outputs
@@ -333,13 +335,3 @@ def _usage(table: Mapping[str, Any]) -> ChatUsage | None:
             as_table(table.get("output_tokens_details")).get("reasoning_tokens")
         ),
     )
-
-
-def as_table(value: object) -> Mapping[str, Any]:
-    """Return a JSON object, or an empty one when it is something else."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list[object]:
-    """Return a JSON array, or an empty one when it is something else."""
-    return cast("list[object]", value) if isinstance(value, list) else []
