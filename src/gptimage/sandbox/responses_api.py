@@ -185,7 +185,7 @@ class Responses:
             self._store(turn)
             return evolve(_whole(turn.response()), fault=fault)
         if scenario == "stream_error":
-            raise failures.failed()
+            raise failures.refusal("server")
         if scenario == "timeout":
             return TurnReply(reply=HttpReply(status=200, headers=_JSON), fault=fault)
         turn.complete(self._now())
@@ -388,7 +388,7 @@ class _Turn:
             yield from self._drawing()
             if self._scenario == "stream_error":
                 # The service nests the error; its documentation has the same fields flat.
-                error = failures.failed().named(self._request_id)
+                error = failures.refusal("server").named(self._request_id)
                 flat = {name: error[name] for name in ("code", "message", "param")}
                 yield _event("error", error=error, **flat)
                 return
