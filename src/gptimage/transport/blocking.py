@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
-from gptimage.transport.protocols import AsyncTransport, EventStream
+from gptimage.transport.protocols import AsyncTransport
 
 
 T = TypeVar("T")
@@ -28,6 +28,17 @@ class _Source(Protocol[T_co]):
     def __aiter__(self) -> AsyncIterator[T_co]: ...
 
     async def aclose(self) -> None: ...
+
+
+class _BlockingSource(Protocol[T_co]):
+    """`_Source` of a blocking transport."""
+
+    @property
+    def reply(self) -> HttpReply: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def close(self) -> None: ...
 
 
 class BlockingStream(Generic[T]):
@@ -50,21 +61,21 @@ class BlockingStream(Generic[T]):
         run_blocking(self._source.aclose())
 
 
-class AwaitedStream:
-    """`AsyncEventStream` over a blocking one."""
+class AwaitedStream(Generic[T_co]):
+    """`AsyncEventStream` or `AsyncDownload` over a blocking one."""
 
-    def __init__(self, source: EventStream) -> None:
+    def __init__(self, source: _BlockingSource[T_co]) -> None:
         self._source = source
 
     @property
     def reply(self) -> HttpReply:
-        """Status and headers, and the body of a response that is no stream."""
+        """Status and headers, and the body of a response that has no parts."""
         return self._source.reply
 
-    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        """Yield the events as they arrive."""
-        for event in self._source:
-            yield event
+    async def __aiter__(self) -> AsyncIterator[T_co]:
+        """Yield the parts as they arrive."""
+        for part in self._source:
+            yield part
 
     async def aclose(self) -> None:
         """Release the connection."""
