@@ -1,4 +1,4 @@
-"""``gptimage spend``, ``cache``, ``models`` and ``sandbox``: need no key."""
+"""``gptimage spend``, ``cache``, ``models``, ``sandbox`` and ``config``: need no key."""
 
 from __future__ import annotations
 
@@ -355,3 +355,35 @@ def _rates(text: str) -> dict[str, float]:
         return read_rates(text)
     except InvalidRequestError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+# ``gptimage config``: the settings that apply, and where each one comes from; never the key.
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``config``."""
+    add_json(parser)
+    parser.set_defaults(func=run_config)
+
+
+def run_config(args: argparse.Namespace) -> int:
+    """Print every setting."""
+    from gptimage.config import load, user_file
+
+    config = load()
+    rows = list(config.rows())
+    if args.json:
+        settings = {name: {"value": value, "origin": origin} for name, value, origin in rows}
+        places = {"file": config.file, "project": config.project}
+        named = {name: place and str(place) for name, place in places.items()}
+        print_json({**named, "settings": settings, "notes": list(config.notes)})
+        return 0
+    for name, value, origin in rows:
+        shown = "-" if value is None else str(value).lower() if value in {True, False} else value
+        print(f"{name:<18}{shown!s:<40} {origin}")
+    for note in config.notes:
+        print(f"note: {note}", file=sys.stderr)
+    missing = f"none; {user_file()} would be read" if config.file is None else config.file
+    print(f"\nyour file: {missing}\nthe project's file: {config.project or 'none'}")
+    print("the MCP server reads your file, too: `gptimage-mcp --check` shows its settings")
+    return 0

@@ -34,8 +34,7 @@ from gptimage.engine.arguments import (
     refuse_in_call,
     store_of,
 )
-from gptimage.engine.config import ClientConfig, Settings
-from gptimage.engine.fallback import can_fall_back
+from gptimage.engine.config import ClientConfig, Settings, can_fall_back
 from gptimage.engine.plan import Plan
 from gptimage.engine.runtime import Runtime
 from gptimage.engine.save import ParsedReply, ResultSaver

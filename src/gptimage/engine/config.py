@@ -12,16 +12,21 @@ from attrs import Factory, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, check_time, in_utc
 from gptimage.engine.arguments import retry_of
-from gptimage.engine.fallback import can_fall_back, reason
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
 from gptimage.engine.services import Services
 from gptimage.errors import (
+    ApiError,
     FetchError,
     ImageDecodeError,
     InvalidRequestError,
     ModelRetiredError,
+    ModerationError,
+    NotFoundError,
     OutcomeUnknownError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
     TransportError,
 )
 from gptimage.image.codecs import memory_limit
@@ -31,6 +36,7 @@ from gptimage.image.mask import Mask
 from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import OPENAI, Models
 from gptimage.models.pricing import FREE
+from gptimage.transport.billing import may_be_billed
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import (
@@ -275,7 +281,7 @@ class ClientConfig:
         """
         if not self.fallbacks or not can_fall_back(error, moderated=self.fallback_moderated):
             return
-        why = reason(request.model, error)
+        why = _instead_of(request.model, error)
         asked, _, _ = self.services.resolve(request.model)
         for name in self.fallbacks:
             try:
@@ -446,6 +452,36 @@ class ClientConfig:
             return mask
         found = resolve(self._stored(mask), field="mask", fetch=self.fetch, formats=None)
         return Mask.open(found) if isinstance(found, Image) else found
+
+
+# When a call goes to another model: only after a failure that cannot have been billed.
+
+_PASSING: Final = (NotFoundError, QuotaExceededError, RateLimitError, ServerError)
+"""Answers about the service or the account; those about the request or the key stay errors."""
+
+
+def can_fall_back(error: Exception, *, moderated: bool) -> bool:
+    """Return whether another model may be asked after this failure.
+
+    An unknown outcome never qualifies: what was sent may be drawn and billed.
+
+    Args:
+        error: How the call ended.
+        moderated: Whether a refusal of the prompt or an input image counts, too. One of what was
+            drawn never does: it may be billed.
+    """
+    if isinstance(error, (TransportError, ModelRetiredError)):
+        return True
+    if not isinstance(error, ApiError) or may_be_billed(error):
+        return False
+    if isinstance(error, ModerationError):
+        return moderated and error.stage == "input"
+    return isinstance(error, _PASSING)
+
+
+def _instead_of(model: str, error: Exception) -> str:
+    """Return the warning of a result that another model made."""
+    return f"{model} did not draw it, and nothing was billed there ({error}): this model did"
 
 
 def _default_model(provider: Provider, models: Models) -> str:

@@ -15,10 +15,10 @@ from gptimage._internal.json import MAX_TEXT, count, label, prose
 from gptimage._internal.json import array as as_list
 from gptimage._internal.json import table as as_table
 from gptimage._internal.lenient_base64 import decode
-from gptimage.errors import InvalidRequestError, truncated_repr
+from gptimage.errors import truncated_repr
 from gptimage.image.image import Image
 from gptimage.models.pricing import ChatUsage
-from gptimage.providers.openai.images import MAX_DATA_URL, read_reported, set_aside
+from gptimage.providers.openai.images import data_url, read_reported, set_aside
 from gptimage.transport.base64_body import loads
 from gptimage.transport.http import HttpRequest, ServerEvent
 from gptimage.types.parameters import WIRE_NAMES
@@ -140,18 +140,7 @@ def _references(drawn: HttpRequest) -> tuple[list[dict[str, str]], dict[str, str
 
 
 def _data_url(field: str, mime_type: str, data: bytes) -> dict[str, str]:
-    import pybase64
-
-    url = f"data:{mime_type};base64,{pybase64.b64encode(data).decode('ascii')}"
-    if len(url) > MAX_DATA_URL:
-        raise InvalidRequestError(
-            f"{field}: an image of {len(data):,} bytes is too large for a conversation; "
-            "shrink it with Image.shrink(15_000_000) or upload it as a file",
-            field=field,
-            value=f"<{len(data)} bytes>",
-            allowed="about 15.7 million bytes",
-        )
-    return {"image_url": url}
+    return {"image_url": data_url(field, mime_type, data, "a conversation")}
 
 
 @frozen(kw_only=True)
