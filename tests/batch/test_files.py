@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
+from gptimage._internal.coroutines import run_blocking
 from gptimage.batch.driver import LineSplitter, ResultLine, drive
 from gptimage.batch.events import BatchEvents
 from gptimage.batch.prepare import FileLimits, place_of, prepare
@@ -92,7 +93,8 @@ def test_files_hold_every_request_once(asked: list[tuple[str, str]], lines: int,
     requests = [{"prompt": prompt, "model": model, "quality": "low"} for prompt, model in asked]
     with tempfile.TemporaryDirectory() as folder:
         state = State.new(Path(folder, "b.json"), NOW, core.endpoint, {})
-        drive(prepare(core, state, requests, FileLimits(lines=lines, size=size)), line(Sandbox()))
+        steps = prepare(core, state, requests, FileLimits(lines=lines, size=size))
+        run_blocking(drive(steps, line(Sandbox())))
         found: dict[int, tuple[str, str]] = {}
         for number, part in enumerate(State.load(state.path).parts):
             with input_file(state, number) as path:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import OutcomeUnknownError
-from gptimage.transport.content_coding import apieces, pieces
+from gptimage._internal.coroutines import run_blocking
+from gptimage.transport.content_coding import pieces
 from gptimage.transport.response_stream import read_all
 
 
@@ -28,8 +29,8 @@ BODIES = {
 }
 
 
-class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A body in these pieces."""
+class Body(httpx2.SyncByteStream):
+    """A body of a blocking client, in these pieces."""
 
     def __init__(self, arriving: list[bytes]) -> None:
         self._arriving = arriving
@@ -37,19 +38,33 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         yield from self._arriving
 
+
+class AsyncBody(httpx2.AsyncByteStream):
+    """A body of an async client, in these pieces."""
+
+    def __init__(self, arriving: list[bytes]) -> None:
+        self._arriving = arriving
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self._arriving:
             yield piece
 
 
-def response(arriving: list[bytes], coding: str = "gzip") -> httpx2.Response:
+def response(
+    arriving: list[bytes], coding: str = "gzip", kind: type[Body | AsyncBody] = Body
+) -> httpx2.Response:
     """A response whose body is not read yet."""
-    return httpx2.Response(200, headers={"content-encoding": coding}, stream=Body(arriving))
+    return httpx2.Response(200, headers={"content-encoding": coding}, stream=kind(arriving))
+
+
+def waited(found: httpx2.Response) -> list[bytes]:
+    """Every piece of a blocking client's response."""
+    return run_blocking(awaited(found))
 
 
 async def awaited(found: httpx2.Response) -> list[bytes]:
     """Every piece of it."""
-    return [piece async for piece in apieces(found)]
+    return [piece async for piece in pieces(found)]
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -59,7 +74,7 @@ def test_a_body_is_the_same_however_it_was_packed_and_cut(name: str, cuts: list[
     body = BODIES[name]
     places = [0, *sorted(cuts), len(body)]
     cut = [body[start:end] for start, end in pairwise(places)]
-    found, later = list(pieces(response(cut))), asyncio.run(awaited(response(cut)))
+    found, later = waited(response(cut)), asyncio.run(awaited(response(cut, kind=AsyncBody)))
 
     assert TEXT == b"".join(found) == b"".join(later)
     assert all(found[:-1])
@@ -75,12 +90,12 @@ def test_other_codings_are_read_as_they_were(coding: str) -> None:
         "gzip, gzip": gzip.compress(gzip.compress(TEXT)),
     }.get(coding, gzip.compress(TEXT))
 
-    assert b"".join(pieces(response([body], coding))) == TEXT
+    assert b"".join(waited(response([body], coding))) == TEXT
 
 
 def test_a_body_of_one_byte_is_no_gzip() -> None:
     """It is too short to tell, and passed on."""
-    assert b"".join(pieces(response([b"{"]))) == b"{"
+    assert b"".join(waited(response([b"{"]))) == b"{"
 
 
 def test_a_damaged_body_may_have_been_billed() -> None:
@@ -88,4 +103,4 @@ def test_a_damaged_body_may_have_been_billed() -> None:
     packed = bytearray(gzip.compress(TEXT))
     packed[12:30] = b"\xff" * 18
     with pytest.raises(OutcomeUnknownError, match="did not arrive"):
-        read_all(response([bytes(packed)]), "b64_json")
+        run_blocking(read_all(response([bytes(packed)]), "b64_json"))

@@ -6,7 +6,6 @@ after a kill, and nothing is submitted twice.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import aclosing, closing
 from decimal import Decimal
@@ -14,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
-from gptimage._internal.threads import to_io_thread_shielded
-from gptimage.batch.driver import AsyncBatchParts, BatchParts, adrive, alines_of, drive, lines_of
+from gptimage._internal.coroutines import iterate_blocking, run_blocking
+from gptimage.batch.driver import AsyncBatchParts, BatchParts, Parts, drive, lines_of
 from gptimage.batch.job import (
     BatchJob,
     BatchRecovery,
@@ -43,8 +42,53 @@ _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 class _Handle:
     """A job at hand."""
 
-    def __init__(self, job: BatchJob) -> None:
+    def __init__(self, parts: Parts, job: BatchJob) -> None:
+        self._parts = parts
         self._job = job
+
+    @classmethod
+    async def _open(cls, parts: Parts, where: StatePath) -> Self:
+        if not is_id(where):
+            return cls(parts, load(parts, where))
+        part = await drive(recover_by_id(parts, str(where)), parts)
+        with closing(BatchRecovery(parts, part)) as recovery:
+            async with aclosing(lines_of(parts, str(part.input_file_id))) as lines:
+                async for text in lines:
+                    recovery.take(text)
+            return cls(parts, await parts.work(recovery.job))
+
+    async def _status(self) -> BatchStatus:
+        return await drive(self._job.refresh_status(), self._parts)
+
+    async def _wait(self, waiting: StatusPoller) -> BatchStatus:
+        while True:
+            try:
+                status = await self._status()
+            except GptImageError as error:
+                await self._parts.do(waiting.failed(error))
+                continue
+            pause = waiting.saw(status)
+            if pause is None:
+                return status
+            await self._parts.do(pause)
+
+    async def _results(self) -> AsyncGenerator[BatchItem]:
+        parts = self._parts
+        collector = await parts.work(self._job.collector, await self._status())
+        with closing(collector):
+            for file_id in collector.files():
+                async with aclosing(lines_of(parts, file_id)) as lines:
+                    async for text in lines:
+                        item = await parts.work(collector.take, text)
+                        if item is not None:
+                            yield item
+            for item in collector.missing():
+                yield item
+        await parts.work(self._job.settle, collector)
+
+    async def _cancel(self) -> BatchStatus:
+        await drive(cancel(self._job.core, await self._status()), self._parts)
+        return await self._status()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -69,10 +113,6 @@ class _Handle:
 class Batch(_Handle):
     """A batch job; made by ``ImageClient.submit_batch()`` and ``ImageClient.open_batch()``."""
 
-    def __init__(self, parts: BatchParts, job: BatchJob) -> None:
-        self._parts = parts
-        super().__init__(job)
-
     @classmethod
     def submit(
         cls,
@@ -86,18 +126,13 @@ class Batch(_Handle):
     ) -> Self:
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
         limits = FileLimits(lines=max_lines, size=max_bytes)
-        return cls(parts, drive(create_or_resume(parts, requests, state, metadata, limits), parts))
+        steps = create_or_resume(parts, requests, state, metadata, limits)
+        return cls(parts, run_blocking(drive(steps, parts)))
 
     @classmethod
     def open(cls, parts: BatchParts, where: StatePath) -> Self:
         """Return the job of a state file, or the batch of an id."""
-        if not is_id(where):
-            return cls(parts, load(parts, where))
-        part = drive(recover_by_id(parts, str(where)), parts)
-        with closing(BatchRecovery(parts, part)) as recovery:
-            for text in lines_of(parts, str(part.input_file_id)):
-                recovery.take(text)
-            return cls(parts, recovery.job())
+        return run_blocking(cls._open(parts, where))
 
     def status(self) -> BatchStatus:
         """Return how far it is now; a submission that was interrupted is completed first.
@@ -106,7 +141,7 @@ class Batch(_Handle):
             OutcomeUnknownError: A batch may or may not have been made; ask again later.
             ApiError: The service refused.
         """
-        return drive(self._job.refresh_status(), self._parts)
+        return run_blocking(self._status())
 
     def wait(
         self, *, progress: StatusCallback = False, poll: float = POLL, timeout: float | None = None
@@ -126,17 +161,7 @@ class Batch(_Handle):
             ApiError: The service refused.
             TransportError: The service was not reached; it goes on there.
         """
-        waiting = StatusPoller(progress, poll, timeout)
-        while True:
-            try:
-                status = self.status()
-            except GptImageError as error:
-                time.sleep(waiting.failed(error))
-                continue
-            pause = waiting.saw(status)
-            if pause is None:
-                return status
-            time.sleep(pause)
+        return run_blocking(self._wait(StatusPoller(progress, poll, timeout)))
 
     def results(self) -> Generator[BatchItem]:
         """Yield every request's images or error, in the order the service gives them.
@@ -147,26 +172,15 @@ class Batch(_Handle):
         Raises:
             InvalidRequestError: The batch has not ended.
         """
-        collector = self._job.collector(self.status())
-        with closing(collector):
-            for file_id in collector.files():
-                with closing(lines_of(self._parts, file_id)) as lines:
-                    yield from filter(None, map(collector.take, lines))
-            yield from collector.missing()
-        self._job.settle(collector)
+        return iterate_blocking(self._results())
 
     def cancel(self) -> BatchStatus:
         """Cancel what is not drawn yet; what is drawn is paid and stays in `results`."""
-        drive(cancel(self._job.core, self.status()), self._parts)
-        return self.status()
+        return run_blocking(self._cancel())
 
 
 class AsyncBatch(_Handle):
     """`Batch`, awaited; files are read and written in worker threads."""
-
-    def __init__(self, parts: AsyncBatchParts, job: BatchJob) -> None:
-        self._parts = parts
-        super().__init__(job)
 
     @classmethod
     async def submit(
@@ -181,25 +195,17 @@ class AsyncBatch(_Handle):
     ) -> Self:
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
         limits = FileLimits(lines=max_lines, size=max_bytes)
-        return cls(
-            parts, await adrive(create_or_resume(parts, requests, state, metadata, limits), parts)
-        )
+        steps = create_or_resume(parts, requests, state, metadata, limits)
+        return cls(parts, await drive(steps, parts))
 
     @classmethod
     async def open(cls, parts: AsyncBatchParts, where: StatePath) -> Self:
         """Return the job of a state file, or the batch of an id."""
-        if not is_id(where):
-            return cls(parts, load(parts, where))
-        part = await adrive(recover_by_id(parts, str(where)), parts)
-        with closing(BatchRecovery(parts, part)) as recovery:
-            async with aclosing(alines_of(parts, str(part.input_file_id))) as lines:
-                async for text in lines:
-                    recovery.take(text)
-            return cls(parts, await to_io_thread_shielded(recovery.job))
+        return await cls._open(parts, where)
 
     async def status(self) -> BatchStatus:
         """Return how far it is now; see `Batch.status`."""
-        return await adrive(self._job.refresh_status(), self._parts)
+        return await self._status()
 
     async def wait(
         self,
@@ -213,40 +219,16 @@ class AsyncBatch(_Handle):
         Raises:
             TimeoutError: It has not ended in time; it goes on at the service.
         """
-        import asyncio
+        return await self._wait(StatusPoller(progress, poll, timeout))
 
-        waiting = StatusPoller(progress, poll, timeout)
-        while True:
-            try:
-                status = await self.status()
-            except GptImageError as error:
-                await asyncio.sleep(waiting.failed(error))
-                continue
-            pause = waiting.saw(status)
-            if pause is None:
-                return status
-            await asyncio.sleep(pause)
-
-    async def results(self) -> AsyncGenerator[BatchItem]:
+    def results(self) -> AsyncGenerator[BatchItem]:
         """Yield every request's images or error, as they come; see `Batch.results`.
 
         Raises:
             InvalidRequestError: The batch has not ended.
         """
-        status = await self.status()
-        collector = await to_io_thread_shielded(self._job.collector, status)
-        with closing(collector):
-            for file_id in collector.files():
-                async with aclosing(alines_of(self._parts, file_id)) as lines:
-                    async for text in lines:
-                        item = await to_io_thread_shielded(collector.take, text)
-                        if item is not None:
-                            yield item
-            for item in collector.missing():
-                yield item
-        await to_io_thread_shielded(self._job.settle, collector)
+        return self._results()
 
     async def cancel(self) -> BatchStatus:
         """Cancel what is not drawn yet; see `Batch.cancel`."""
-        await adrive(cancel(self._job.core, await self.status()), self._parts)
-        return await self.status()
+        return await self._cancel()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from contextlib import closing
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -18,6 +18,7 @@ from gptimage.engine.save import ResultSaver
 from gptimage.errors import NotFoundError, OutcomeUnknownError, TransportError
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.transport.base64_body import Base64Extractor, reassemble
+from gptimage.transport.blocking import AwaitedStream
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import AsyncDownload, Download
 
@@ -115,62 +116,72 @@ class BatchParts:
     send: Callable[[HttpRequest], HttpReply]
     download: Callable[[HttpRequest], Download]
 
+    async def do(self, step: HttpRequest | float) -> HttpReply | None:
+        """Send a request, or wait so many seconds."""
+        if isinstance(step, HttpRequest):
+            return self.send(step)
+        time.sleep(step)  # noqa: ASYNC251  # there is no event loop to keep waiting
+        return None
+
+    async def open(self, request: HttpRequest) -> AsyncDownload:
+        """Send a request and return at the head of the reply."""
+        return AwaitedStream(self.download(request))
+
+    async def work(self, do: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Do what reads or writes files."""
+        return do(*args, **options)
+
 
 @frozen(kw_only=True)
 class AsyncBatchParts:
-    """`BatchParts` for an `AsyncBatch`."""
+    """`BatchParts` for an `AsyncBatch`; files are read and written in threads."""
 
     saver: ResultSaver
     accounting: CallAccounting
     send: Callable[[HttpRequest], Awaitable[HttpReply]]
     download: Callable[[HttpRequest], Awaitable[AsyncDownload]]
 
+    async def do(self, step: HttpRequest | float) -> HttpReply | None:
+        """Send a request, or wait so many seconds."""
+        import asyncio
 
-def drive(flow: Steps[ReturnT], parts: BatchParts) -> ReturnT:
+        if isinstance(step, HttpRequest):
+            return await self.send(step)
+        await asyncio.sleep(step)
+        return None
+
+    async def open(self, request: HttpRequest) -> AsyncDownload:
+        """Send a request and return at the head of the reply."""
+        return await self.download(request)
+
+    async def work(self, do: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Do what reads or writes files; it is never left half done."""
+        return await to_io_thread_shielded(do, *args, **options)
+
+
+Parts: TypeAlias = BatchParts | AsyncBatchParts
+
+
+async def drive(flow: Steps[ReturnT], parts: Parts) -> ReturnT:
     """Do what a flow asks for, and give it what comes back."""
-    reply: HttpReply | None = None
-    error: Exception | None = None
-    with closing(flow):
-        while True:
-            step, value = _step(flow, reply, error)
-            if step is None:
-                found: ReturnT = value
-                return found
-            reply, error = None, None
-            try:
-                if isinstance(step, HttpRequest):
-                    reply = parts.send(step)
-                else:
-                    time.sleep(step)
-            except (TransportError, OutcomeUnknownError) as failure:
-                error = failure
-
-
-async def adrive(flow: Steps[ReturnT], parts: AsyncBatchParts) -> ReturnT:
-    """`drive`, awaited; the flow itself, which reads and writes files, runs in threads."""
-    import asyncio
-
     reply: HttpReply | None = None
     error: Exception | None = None
     try:
         while True:
-            step, value = await to_io_thread_shielded(_step, flow, reply, error)
+            step, value = await parts.work(_step, flow, reply, error)
             if step is None:
                 found: ReturnT = value
                 return found
             reply, error = None, None
             try:
-                if isinstance(step, HttpRequest):
-                    reply = await parts.send(step)
-                else:
-                    await asyncio.sleep(step)
+                reply = await parts.do(step)
             except (TransportError, OutcomeUnknownError) as failure:
                 error = failure
     finally:
         flow.close()
 
 
-def lines_of(parts: BatchParts, file_id: str) -> Generator[ResultLine]:
+async def lines_of(parts: Parts, file_id: str) -> AsyncGenerator[ResultLine]:
     """Yield the lines of a file; it is fetched again when it breaks off, so some may come twice.
 
     Raises:
@@ -182,33 +193,7 @@ def lines_of(parts: BatchParts, file_id: str) -> Generator[ResultLine]:
     while True:
         lines, arrived = LineSplitter(), 0
         try:
-            with closing(parts.download(content(file_id))) as download:
-                outcome: HttpReply | TransportError | OutcomeUnknownError = download.reply
-                if download.reply.status == _OK:
-                    for piece in download:
-                        yield from lines.feed(piece)
-                        arrived += len(piece)
-                    yield from lines.close()
-                    return
-        except (OutcomeUnknownError, TransportError) as error:
-            outcome = error
-        if arrived > furthest:
-            furthest = arrived
-            retries.renew()
-        time.sleep(_again(retries, file_id, outcome))
-
-
-async def alines_of(parts: AsyncBatchParts, file_id: str) -> AsyncGenerator[ResultLine]:
-    """`lines_of`, awaited."""
-    import asyncio
-
-    retries = RetryState(parts.saver.core)
-    furthest = 0
-    while True:
-        lines, arrived = LineSplitter(), 0
-        try:
-            download = await parts.download(content(file_id))
-            try:
+            async with aclosing(await parts.open(content(file_id))) as download:
                 outcome: HttpReply | TransportError | OutcomeUnknownError = download.reply
                 if download.reply.status == _OK:
                     async for piece in download:
@@ -218,14 +203,12 @@ async def alines_of(parts: AsyncBatchParts, file_id: str) -> AsyncGenerator[Resu
                     for each in lines.close():
                         yield each
                     return
-            finally:
-                await download.aclose()
         except (OutcomeUnknownError, TransportError) as error:
             outcome = error
         if arrived > furthest:
             furthest = arrived
             retries.renew()
-        await asyncio.sleep(_again(retries, file_id, outcome))
+        await parts.do(_again(retries, file_id, outcome))
 
 
 def content(file_id: str) -> HttpRequest:

@@ -16,8 +16,8 @@ from attrs import frozen
 from gptimage.batch.state import State
 from gptimage.batch.steps import RetryCallback
 from gptimage.budget.accounts import CallRecord
-from gptimage.engine.accounting import CallAccounting
-from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
+from gptimage.engine.accounting import CallAccounting, failure_details, reason
+from gptimage.errors import GptImageError, OutcomeUnknownError, TransportError
 from gptimage.observers.events import Event, Failed, Finished, Retried, Saved, Sent, Submitted
 from gptimage.providers import named_by
 from gptimage.transport.http import HttpReply
@@ -49,10 +49,7 @@ class BatchEvents:
         """Return who is to be called before something about a part is sent again."""
 
         def notify_retry(delay: float, outcome: HttpReply | TransportError) -> None:
-            reason = type(outcome).__name__
-            if isinstance(outcome, HttpReply):
-                reason = f"HTTP {outcome.status}"
-            self._emit(Retried, number, delay=delay, reason=reason)
+            self._emit(Retried, number, delay=delay, reason=reason(outcome))
 
         return notify_retry
 
@@ -106,11 +103,8 @@ class BatchEvents:
             Failed,
             number,
             item=item,
-            error=type(error).__name__,
+            **failure_details(error),
             seconds=self._seconds(),
-            request_id=getattr(error, "request_id", None),
-            status=error.status if isinstance(error, ApiError) else None,
-            code=error.code if isinstance(error, ApiError) else None,
             possible_cost=cost,
         )
 
@@ -119,17 +113,9 @@ class BatchEvents:
         return (self.accounting.clock() - self.state.created).total_seconds()
 
     def _emit(self, kind: Callable[..., Event], number: int, **details: object) -> None:
-        if self.accounting.guard:
-            entry = entry_of(self.state, number)
-            event = kind(
-                call_id=entry.call_id,
-                at=self.accounting.clock(),
-                operation=entry.operation,
-                model=entry.model,
-                provider=named_by(entry.model),
-                **details,
-            )
-            self.accounting.guard.dispatch(event)
+        entry = entry_of(self.state, number)
+        provider = named_by(entry.model)
+        self.accounting.emit(kind, entry, entry.call_id, provider=provider, **details)
 
 
 def entry_of(state: State, number: int) -> CallRecord:

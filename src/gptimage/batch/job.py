@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from gptimage._internal.keywords import file_path
-from gptimage.batch.driver import AsyncBatchParts, BatchParts, ResultLine
+from gptimage.batch.driver import Parts, ResultLine
 from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.prepare import FileLimits, check_metadata, digest_of, prepare
 from gptimage.batch.results import Collector
@@ -153,7 +153,7 @@ class BatchJob:
 
 
 def create_or_resume(
-    parts: BatchParts | AsyncBatchParts,
+    parts: Parts,
     requests: Iterable[RequestInput],
     path: StatePath | None,
     metadata: Mapping[str, str],
@@ -181,7 +181,7 @@ def create_or_resume(
     return job
 
 
-def load(parts: BatchParts | AsyncBatchParts, path: StatePath) -> BatchJob:
+def load(parts: Parts, path: StatePath) -> BatchJob:
     """Return the job of a state file.
 
     Raises:
@@ -222,7 +222,7 @@ def _check_endpoint(state: State, core: ClientConfig) -> None:
 # Taking over a batch of which only its id is known: its requests are read from its own file.
 
 
-def recover_by_id(parts: BatchParts | AsyncBatchParts, batch_id: str) -> Steps[BatchPart]:
+def recover_by_id(parts: Parts, batch_id: str) -> Steps[BatchPart]:
     """Return the batch of an id.
 
     Raises:
@@ -246,7 +246,7 @@ class BatchRecovery:
         part: The batch.
     """
 
-    def __init__(self, parts: BatchParts | AsyncBatchParts, part: BatchPart) -> None:
+    def __init__(self, parts: Parts, part: BatchPart) -> None:
         core = parts.saver.core
         self._parts = parts
         self._part = part

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan
+from gptimage.engine.save import read_tags
 from gptimage.errors import InvalidRequestError, error_to_dict
 from gptimage.types.request import Edit, EditOptions, Generate, Prompt
 from gptimage.types.result import Result
@@ -149,7 +150,8 @@ def planned(
     if isinstance(request, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         own = {name: value for name, value in request.items() if value is not None}
         given: dict[str, Any] = {**options, **own}
-        tags = _texts(given.pop("tags", None))
+        tags = () if given.get("tags") is None else read_tags(given["tags"])
+        given.pop("tags", None)
         prompt, images = given.pop("prompt", None), given.pop("images", None)
         if isinstance(prompt, (str, Prompt)):
             return config.plan_any(prompt, images, given), tags
@@ -166,18 +168,3 @@ def reads_images(request: RequestInput) -> bool:
     if isinstance(request, Mapping):
         return "images" in request or reads_images(cast("RequestInput", request.get("prompt", "")))
     return isinstance(request, Edit) or (isinstance(request, Prompt) and bool(request.images))
-
-
-def _texts(tags: object) -> tuple[str, ...]:
-    """Return the tags of a request; an empty one is refused later, as in `generate`."""
-    if tags is None:
-        return ()
-    if isinstance(tags, str):
-        return (tags,)
-    if not isinstance(tags, Iterable) or isinstance(tags, (bytes, Mapping)):
-        raise InvalidRequestError(
-            "tags is text or a list of texts; leave it out for none",
-            field="tags",
-            value=cast("Any", tags),
-        )
-    return tuple(cast("Iterable[str]", tags))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.cli.input_file import Rows, open_input
-from gptimage.cli.json_output import error_document, print_json, result_document, usd
-from gptimage.cli.many import check_all, columns_of
+from gptimage.cli.json_output import print_json, result_document, show, usd
+from gptimage.cli.many import check_all, columns_of, report_error
 from gptimage.cli.options import (
     add_client_options,
     add_parameters,
@@ -23,15 +23,12 @@ from gptimage.cli.options import (
     configure,
     open_client,
 )
-from gptimage.cli.output import Target, keep_bytes, save
+from gptimage.cli.output import Target, save
 from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
     InvalidRequestError,
-    MalformedReplyError,
-    OutcomeUnknownError,
-    StoreError,
 )
 from gptimage.types.result import Result
 
@@ -45,8 +42,6 @@ _WITHOUT: Final = {"submit": ("cache",), "results": ("budget", "tag", "refresh")
 """Settings that have no effect in an action: what is sent is not asked of the cache, and responses
 go into it. The others only look."""
 
-_FAILED: Final = 1
-_UNKNOWN: Final = 4
 _NO_SANDBOX: Final = (
     "a batch outlives this command, and a sandbox inside of it does not: run `gptimage sandbox` "
     "in another terminal, and set OPENAI_BASE_URL to its address and OPENAI_API_KEY to anything"
@@ -85,19 +80,15 @@ def _submit(args: argparse.Namespace) -> int:
         check_all(client, rows, path)
         with _typed("--state"):
             batch = client.submit_batch(_counted(rows, args.tag or []), state=args.state)
-    if args.json:
-        document = {"ids": batch.ids, "state": args.state, "estimate_usd": usd(batch.estimate)}
-        print_json(document)
-    else:
-        cost = "unknown" if batch.estimate is None else f"about ${batch.estimate:.4f}"
-        print(f"submitted {', '.join(batch.ids)} (cost {cost}); go on with {args.state}")
-    return 0
+    document = {"ids": batch.ids, "state": args.state, "estimate_usd": usd(batch.estimate)}
+    cost = "unknown" if batch.estimate is None else f"about ${batch.estimate:.4f}"
+    text = f"submitted {', '.join(batch.ids)} (cost {cost}); go on with {args.state}"
+    return show(args, document, text)
 
 
 def _status(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(_opened(client, args).status(), as_json=args.json)
-    return 0
+        return _show(args, _opened(client, args).status())
 
 
 def _wait(args: argparse.Namespace) -> int:
@@ -105,14 +96,13 @@ def _wait(args: argparse.Namespace) -> int:
         batch = _opened(client, args)
         status = batch.wait(progress=True, poll=args.poll, timeout=args.timeout)
     if args.json or not sys.stdout.isatty():  # a terminal has just shown it
-        _show(status, as_json=args.json)
+        _show(args, status)
     return 0
 
 
 def _cancel(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(_opened(client, args).cancel(), as_json=args.json)
-    return 0
+        return _show(args, _opened(client, args).cancel())
 
 
 def _results(args: argparse.Namespace) -> int:
@@ -186,20 +176,12 @@ def _report(item: BatchItem, *, as_json: bool) -> int:
 
 
 def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> int:
-    """Return what is paid for and in no store goes to files."""
-    if isinstance(error, StoreError) and isinstance(error.result, Result):
-        where = Target(folder=Path.cwd(), stem=f"batch-{_name(item)}")
-        paths = ", ".join(map(str, save(error.result.images, where)))
-        print(f"gptimage: {_name(item)}: not in the store, but in {paths}", file=sys.stderr)
-    if isinstance(error, MalformedReplyError) and error.reply:
-        path = keep_bytes(error.reply, "reply.jsonl")
-        print(f"gptimage: {_name(item)}: the response as received, in {path}", file=sys.stderr)
-    code = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
-    if as_json:
-        print_json({**_about(item), "error": error_document(error, code)})
-    else:
-        print(f"gptimage: {_name(item)}: {error}", file=sys.stderr)
-    return code
+    def save_here(result: Result) -> Iterable[Path]:
+        return save(result.images, Target(folder=Path.cwd(), stem=f"batch-{_name(item)}"))
+
+    return report_error(
+        _name(item), _about(item), error, as_json=as_json, save=save_here, reply_name="reply.jsonl"
+    )
 
 
 def _name(item: BatchItem) -> str:
@@ -211,10 +193,7 @@ def _about(item: BatchItem) -> dict[str, object]:
     return {"index": item.index, "custom_id": item.custom_id}
 
 
-def _show(status: BatchStatus, *, as_json: bool) -> None:
-    if not as_json:
-        print(status)
-        return
+def _show(args: argparse.Namespace, status: BatchStatus) -> int:
     document = {
         "state": status.state,
         "ended": status.ended,
@@ -224,4 +203,4 @@ def _show(status: BatchStatus, *, as_json: bool) -> None:
         "ids": [part.id for part in status.parts],
         "problems": [problem for part in status.parts for problem in part.problems],
     }
-    print_json(document)
+    return show(args, document, str(status))

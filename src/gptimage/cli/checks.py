@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gptimage.cli.json_output import print_json
+from gptimage.cli.json_output import show
 from gptimage.cli.options import add_client_options, configure, open_client
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
@@ -62,15 +62,12 @@ def run_check(args: argparse.Namespace) -> int:
     else:  # no client, and so no key, is needed
         found = [(path, tuple(run_check(each, image) for each in local)) for path, image in images]
     passed = all(each.passed for _, results in found for each in results)
-    if args.json:
-        rows = [
-            {"path": str(path), "checks": [each.to_dict() for each in results]}
-            for path, results in found
-        ]
-        print_json({"passed": passed, "files": rows})
-    else:
-        for path, results in found:
-            print("\n".join(f"{path}  {line}" for line in lines(results)))
+    rows = [
+        {"path": str(path), "checks": [each.to_dict() for each in results]}
+        for path, results in found
+    ]
+    texts = [f"{path}  {line}" for path, results in found for line in lines(results)]
+    show(args, {"passed": passed, "files": rows}, *texts)
     return 0 if passed else CHECK_FAILED
 
 

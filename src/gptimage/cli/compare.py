@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptimage._internal.clock import utc_now
-from gptimage.cli.json_output import print_json
+from gptimage.cli.json_output import print_json, show, usd
 from gptimage.cli.options import (
     add_client_options,
     configure,
@@ -123,18 +123,14 @@ def _dry_run(args: argparse.Namespace, matrix: Matrix) -> int:
             rows.append((name, None if most is None or asked is None else most + asked))
     known = [most for _, most in rows if most is not None]
     total = sum(known, Decimal(0)) if len(known) == len(rows) else None
-    if args.json:
-        cells = [
-            {"cell": name, "max_cost_usd": None if most is None else str(most)}
-            for name, most in rows
-        ]
-        print_json({"cells": cells, "max_cost_usd": None if total is None else str(total)})
-        return 0
-    for name, most in rows:
-        cost = "cost not known" if most is None else f"at most {format_usd(most)}"
-        print(printable(f"{name}  {cost}"))
-    print(f"{len(rows)} images, at most {_usd(total)}; what the cache has costs nothing")
-    return 0
+    cells = [{"cell": name, "max_cost_usd": usd(most)} for name, most in rows]
+    texts = [
+        f"{name}  {'cost not known' if most is None else f'at most {format_usd(most)}'}"
+        for name, most in rows
+    ]
+    whole = f"{len(rows)} images, at most {_usd(total)}; what the cache has costs nothing"
+    document = {"cells": cells, "max_cost_usd": usd(total)}
+    return show(args, document, *map(printable, texts), whole)
 
 
 def _record(args: argparse.Namespace) -> int:
@@ -158,18 +154,16 @@ def _record(args: argparse.Namespace) -> int:
         raise InvalidRequestError("votes are kept in a store: give --store", field="store")
     with store:
         found = record(store, args.votes)
-    if args.json:
-        rows = [
-            {"model": each.model, "quality": each.quality, "wins": each.wins, "votes": each.votes}
-            for each in found
-        ]
-        print_json({"standings": rows})
-        return 0
-    for each in found:
-        quality = "" if each.quality is None else f", {each.quality}"
-        # Anybody may have written the file of votes.
-        print(printable(f"{each.wins} of {each.votes}  {each.model}{quality}"))
-    return 0
+    rows = [
+        {"model": each.model, "quality": each.quality, "wins": each.wins, "votes": each.votes}
+        for each in found
+    ]
+    texts = [
+        f"{each.wins} of {each.votes}  {each.model}{f', {each.quality}' if each.quality else ''}"
+        for each in found
+    ]
+    # Anybody may have written the file of votes.
+    return show(args, {"standings": rows}, *map(printable, texts))
 
 
 def _names(text: str | None) -> list[str]:

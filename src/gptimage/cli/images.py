@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptimage._internal.atomic import open_file
-from gptimage.cli.json_output import print_json
+from gptimage.cli.json_output import print_json, show
 from gptimage.cli.options import add_client_options, configure, open_client
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
@@ -126,11 +126,7 @@ def run_web(args: argparse.Namespace) -> int:
         **{each: value for each, value in given.items() if value is not None},
     )
     paths = found.save(args.output)
-    if args.json:
-        print_json({**found.to_dict(), "paths": list(map(str, paths))})
-    else:
-        print(found.html)
-    return 0
+    return show(args, {**found.to_dict(), "paths": list(map(str, paths))}, found.html)
 
 
 def run_inspect(args: argparse.Namespace) -> int:
@@ -143,14 +139,10 @@ def run_inspect(args: argparse.Namespace) -> int:
         with open_file(args.trust) as file:
             trust = file.read()
     found = provenance_of(image.data, image.format, trust=trust)
-    if args.json:
-        print_json({"file": str(args.file), **image.to_dict(), "provenance": found.to_dict()})
-        return 0
+    document = {"file": str(args.file), **image.to_dict(), "provenance": found.to_dict()}
     size = "no size" if image.size is None else f"{image.width}x{image.height}"
-    print(f"{args.file}: {image.format}, {size}, {image.nbytes:,} bytes")
-    for line in _lines(found):
-        print(f"  {line}")
-    return 0
+    head = f"{args.file}: {image.format}, {size}, {image.nbytes:,} bytes"
+    return show(args, document, head, *(f"  {line}" for line in _lines(found)))
 
 
 def _lines(found: Provenance) -> list[str]:
@@ -182,12 +174,9 @@ def run_diff(args: argparse.Namespace) -> int:
 
     found = Image.from_path(args.one).diff(Image.from_path(args.other), tolerance=args.tolerance)
     saved = None if args.output is None else found.heat_map.save(args.output)
-    if args.json:
-        print_json({**found.to_dict(), "heat_map": saved and str(saved)})
-        return 0
-    print(f"{found.changed:.2%} of the pixels changed, {found.mean:.1f} of 255 on average")
+    lines = [f"{found.changed:.2%} of the pixels changed, {found.mean:.1f} of 255 on average"]
     if found.box is not None:
-        print(f"within {','.join(map(str, found.box))} (left, top, right, bottom)")
+        lines.append(f"within {','.join(map(str, found.box))} (left, top, right, bottom)")
     if saved is not None:
-        print(saved)
-    return 0
+        lines.append(str(saved))
+    return show(args, {**found.to_dict(), "heat_map": saved and str(saved)}, *lines)

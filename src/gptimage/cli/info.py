@@ -1,4 +1,4 @@
-"""``gptimage spend``, ``cache``, ``models`` and ``sandbox``: need no key."""
+"""``gptimage spend``, ``cache``, ``models``, ``sandbox`` and ``config``: need no key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gptimage._internal.clock import utc_now
 from gptimage._internal.text import reason
 from gptimage.cli.console import NotDeliveredError
-from gptimage.cli.json_output import document, print_json
+from gptimage.cli.json_output import document, print_json, show
 from gptimage.cli.options import (
     add_sandbox_option,
     check_cache_folder,
@@ -70,12 +70,9 @@ def run_spend(args: argparse.Namespace) -> int:
     option = is_option("ledger", config)
     with opening("ledger", option=option), contextlib.closing(Ledger(path)) as ledger:
         found = ledger.summary(args.by, since=since)
-    if args.json:
-        groups = [document(row) for row in found.groups]
-        print_json({"by": found.by, "groups": groups, "total": document(found.total)})
-    else:
-        print(_table(found))
-    return 0
+    groups = [document(row) for row in found.groups]
+    whole = {"by": found.by, "groups": groups, "total": document(found.total)}
+    return show(args, whole, _table(found))
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -141,13 +138,9 @@ def run_stats(args: argparse.Namespace) -> int:
     cache = _open(args)
     found = cache.stats()
     cache.close()
-    if args.json:
-        known = {**document(found), "hit_rate": found.hit_rate}
-        del known["tiers"]  # a cache on disk has none
-        print_json({"path": str(cache.path), **known})
-    else:
-        print(_text(found, cache))
-    return 0
+    known = {"path": str(cache.path), **document(found), "hit_rate": found.hit_rate}
+    del known["tiers"]  # a cache on disk has none
+    return show(args, known, _text(found, cache))
 
 
 def run_clear(args: argparse.Namespace) -> int:
@@ -155,11 +148,8 @@ def run_clear(args: argparse.Namespace) -> int:
     cache = _open(args)
     cleared = cache.clear(args.older_than)
     cache.close()
-    if args.json:
-        print_json({"path": str(cache.path), "cleared": cleared})
-    else:
-        print(f"forgot {cleared} {'response' if cleared == 1 else 'responses'} in {cache.path}")
-    return 0
+    text = f"forgot {cleared} {'response' if cleared == 1 else 'responses'} in {cache.path}"
+    return show(args, {"path": str(cache.path), "cleared": cleared}, text)
 
 
 def _open(args: argparse.Namespace) -> DiskCache:
@@ -365,3 +355,35 @@ def _rates(text: str) -> dict[str, float]:
         return read_rates(text)
     except InvalidRequestError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+# ``gptimage config``: the settings that apply, and where each one comes from; never the key.
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``config``."""
+    add_json(parser)
+    parser.set_defaults(func=run_config)
+
+
+def run_config(args: argparse.Namespace) -> int:
+    """Print every setting."""
+    from gptimage.config import load, user_file
+
+    config = load()
+    rows = list(config.rows())
+    if args.json:
+        settings = {name: {"value": value, "origin": origin} for name, value, origin in rows}
+        places = {"file": config.file, "project": config.project}
+        named = {name: place and str(place) for name, place in places.items()}
+        print_json({**named, "settings": settings, "notes": list(config.notes)})
+        return 0
+    for name, value, origin in rows:
+        shown = "-" if value is None else str(value).lower() if value in {True, False} else value
+        print(f"{name:<18}{shown!s:<40} {origin}")
+    for note in config.notes:
+        print(f"note: {note}", file=sys.stderr)
+    missing = f"none; {user_file()} would be read" if config.file is None else config.file
+    print(f"\nyour file: {missing}\nthe project's file: {config.project or 'none'}")
+    print("the MCP server reads your file, too: `gptimage-mcp --check` shows its settings")
+    return 0

@@ -12,7 +12,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gptimage.cli.json_output import usd
+from gptimage.cli.json_output import show, usd
 from gptimage.cli.options import opening
 from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.cli.store import printable
@@ -44,7 +44,7 @@ def _list(args: argparse.Namespace) -> int:
     job_store = _open(args)
     now = job_store.now()
     for record in job_store.records(settled=args.all):
-        print(json.dumps(_document(record, now)) if args.json else _line(record, now))
+        show(args, _document(record, now), _line(record, now))
     return 0
 
 
@@ -56,14 +56,12 @@ def _show(args: argparse.Namespace) -> int:
             f"the job store has no job {args.id!r:.80}", field="id", value=args.id
         )
     document = {**_document(record, job_store.now()), "request": json.loads(record.request)}
-    if args.json:
-        print(json.dumps(document))
-        return 0
-    for name, value in document.items():
-        if value not in (None, [], ""):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            print(printable(f"{name:<20}{text}"))
-    return 0
+    lines = [
+        f"{name:<20}{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in document.items()
+        if value not in (None, [], "")
+    ]
+    return show(args, document, *map(printable, lines))
 
 
 def _retry(args: argparse.Namespace) -> int:
@@ -81,8 +79,7 @@ def _discard(args: argparse.Namespace) -> int:
 
 
 def _decided(record: JobRecord, job_store: JobStore, args: argparse.Namespace, what: str) -> int:
-    print(json.dumps(_document(record, job_store.now())) if args.json else f"{record.id}: {what}")
-    return 0
+    return show(args, _document(record, job_store.now()), f"{record.id}: {what}")
 
 
 def _open(args: argparse.Namespace) -> JobStore:

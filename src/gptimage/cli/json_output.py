@@ -18,6 +18,8 @@ from gptimage.wording import for_command_line
 
 
 if TYPE_CHECKING:
+    import argparse
+
     from gptimage import Cost, Estimate, Image, Record, Result
 
 
@@ -39,6 +41,16 @@ class Written:
 def print_json(document: object) -> None:
     """Print one object on one line, at once: another program may be waiting for it."""
     print(json.dumps(document), flush=True)
+
+
+def show(args: argparse.Namespace, document: object, *lines: str) -> int:
+    """Print a document where ``--json`` asks for it, else lines for people; return exit code 0."""
+    if args.json:
+        print_json(document)
+    else:
+        for line in lines:
+            print(line)
+    return 0
 
 
 def usd(amount: Cost | Estimate | Decimal | None) -> str | None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage.cli.generate import write
 from gptimage.cli.input_file import Columns, Row, Rows, display_name, open_input
-from gptimage.cli.json_output import Written, error_document, print_json, result_document, usd
+from gptimage.cli.json_output import Written, error_document, print_json, result_document, show, usd
 from gptimage.cli.options import (
     add_client_options,
     add_parameters,
@@ -171,22 +171,18 @@ def _dry_run(rows: Rows, path: Path, config: Config, args: argparse.Namespace) -
     with ImageClient.sandbox(**estimator_arguments(config)) as client:
         images, total, unknown = check_all(client, rows, path)
     estimate = None if unknown == len(rows) else total
-    if args.json:
-        print_json(
-            {
-                "dry_run": True,
-                "requests": len(rows),
-                "images": images,
-                "estimate_usd": usd(estimate),
-                "without_estimate": unknown,
-            }
-        )
-    else:
-        cost = "a cost that cannot be estimated" if estimate is None else f"about ${total:.4f}"
-        rest = f", and {unknown} requests whose cost cannot be" if unknown and estimate else ""
-        requests = f"{len(rows)} request{'s' * (len(rows) != 1)}"
-        print(f"{requests} for {images} image{'s' * (images != 1)}, {cost}{rest}; nothing was sent")
-    return 0
+    document = {
+        "dry_run": True,
+        "requests": len(rows),
+        "images": images,
+        "estimate_usd": usd(estimate),
+        "without_estimate": unknown,
+    }
+    cost = "a cost that cannot be estimated" if estimate is None else f"about ${total:.4f}"
+    rest = f", and {unknown} requests whose cost cannot be" if unknown and estimate else ""
+    requests = f"{len(rows)} request{'s' * (len(rows) != 1)}"
+    text = f"{requests} for {images} image{'s' * (images != 1)}, {cost}{rest}; nothing was sent"
+    return show(args, document, text)
 
 
 def _run_all(client: ImageClient, rows: Rows, args: argparse.Namespace) -> int:
@@ -300,17 +296,46 @@ def _report(item: Item, rows: Rows, args: argparse.Namespace, store: Store | Non
 
 
 def _report_error(item: Item, error: Exception, where: Target, args: argparse.Namespace) -> int:
+    def save(result: Result) -> Iterable[Path]:
+        return [each.path for each in _save(item, result, where)]
+
+    return report_error(
+        str(item.index + 1), {"index": item.index}, error, as_json=args.json, save=save
+    )
+
+
+def report_error(
+    name: str,
+    about: Mapping[str, object],
+    error: Exception,
+    *,
+    as_json: bool,
+    save: Callable[[Result], Iterable[Path]],
+    reply_name: str = "reply.bin",
+) -> int:
+    """Report what failed of several, and return its exit code.
+
+    What is paid for and in no store goes to files.
+
+    Args:
+        name: What people call it, such as its number.
+        about: What ``--json`` says of it beside the error.
+        error: The error.
+        as_json: Whether a program reads it.
+        save: Saves images that no store has.
+        reply_name: The file name of a reply that cannot be read.
+    """
     if isinstance(error, StoreError) and isinstance(error.result, Result):
-        paths = ", ".join(str(each.path) for each in _save(item, error.result, where))
-        print(f"gptimage: {item.index + 1}: not in the store, but in {paths}", file=sys.stderr)
+        paths = ", ".join(map(str, save(error.result)))
+        print(f"gptimage: {name}: not in the store, but in {paths}", file=sys.stderr)
     if isinstance(error, MalformedReplyError) and error.reply:
-        path = keep_bytes(error.reply, "reply.bin")
-        print(f"gptimage: {item.index + 1}: the response as it came is in {path}", file=sys.stderr)
+        path = keep_bytes(error.reply, reply_name)
+        print(f"gptimage: {name}: the response as received, in {path}", file=sys.stderr)
     code = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
-    if args.json:
-        print_json({"index": item.index, "error": error_document(error, code)})
+    if as_json:
+        print_json({**about, "error": error_document(error, code)})
     else:
-        print(f"gptimage: {item.index + 1}: {error}", file=sys.stderr)
+        print(f"gptimage: {name}: {error}", file=sys.stderr)
     return code
 
 

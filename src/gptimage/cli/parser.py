@@ -87,7 +87,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "have a chat model write the alt text of an image, for a fraction of a cent",
     ),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
-    "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
+    "config": ("info:add_config", "the settings that apply, and where each comes from"),
     "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),
     "sandbox": ("info:add_sandbox", "serve the offline service over HTTP"),
     "demo": ("demo:add_arguments", "generate, edit and stream into ./gptimage-demo"),

@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from gptimage.cli.json_output import document
+from gptimage.cli.json_output import document, show
 from gptimage.cli.options import is_option, opening, read_settings
 from gptimage.cli.parser import add_json, argument
 from gptimage.cli.values import age, moment, size
@@ -45,7 +45,7 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Store:
     Raises:
         InvalidRequestError: There is none.
     """
-    from gptimage.store import Store
+    from gptimage.engine.from_config import open_store as open_configured
 
     config = read_settings({"store": args.store})
     where = config.place("store")
@@ -55,12 +55,12 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Store:
             field="store",
             allowed="a folder, or s3://bucket/prefix",
         )
-    if "://" in where:
-        from gptimage.store.object_blobs import ObjectBlobs
-
-        return Store(ObjectBlobs.from_url(where))
     folder = Path(where)
-    if must_exist and not any((folder / name).exists() for name in (_INDEX, _IMAGES)):
+    if (
+        must_exist
+        and "://" not in where
+        and not any((folder / name).exists() for name in (_INDEX, _IMAGES))
+    ):
         raise InvalidRequestError(
             f"there is no store in {where}: nothing was saved there yet, or it is another folder, "
             "which --store or GPTIMAGE_STORE names",
@@ -69,14 +69,14 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Store:
             allowed="the folder of a store",
         )
     with opening("store", option=is_option("store", config)):
-        return Store(where)
+        return cast("Store", open_configured(config))  # it is on, see above
 
 
 def run_history(args: argparse.Namespace) -> int:
     """Print a page of images."""
     with open_store(args) as store:
         page = store.history(args.limit, cursor=args.cursor, **filters(args))
-    return _print_page(page, as_json=args.json)
+    return _print_page(args, page)
 
 
 def run_search(args: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def run_search(args: argparse.Namespace) -> int:
         page = store.search(
             args.text, args.limit, rank=args.rank, cursor=args.cursor, **filters(args)
         )
-    return _print_page(page, as_json=args.json)
+    return _print_page(args, page)
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -93,21 +93,21 @@ def run_show(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         record, lineage = store.get(args.id), store.lineage(args.id)
     about = {
-        **document_of(record),
+        **record.to_dict(),
         "ancestors": [each.id for each in lineage.ancestors],
         "descendants": [each.id for each in lineage.descendants],
     }
-    if args.json:
-        print(json.dumps(about))
-        return 0
-    for name, value in about.items():
-        if value not in (None, [], {}, "") and name != "effective":
-            print(printable(f"{name:<20}{_shown(value)}"))
+    lines = [
+        printable(f"{name:<20}{_shown(value)}")
+        for name, value in about.items()
+        if value not in (None, [], {}, "") and name != "effective"
+    ]
     if record.effective:
-        print(f"\n{'':<20}{'requested':<24}effective")
-        for name, value in record.effective.items():
-            print(printable(f"{name:<20}{_shown(record.requested[name]):<24}{_shown(value)}"))
-    return 0
+        lines.append(f"\n{'':<20}{'requested':<24}effective")
+    for name, value in record.effective.items():
+        asked = _shown(record.requested[name])
+        lines.append(printable(f"{name:<20}{asked:<24}{_shown(value)}"))
+    return show(args, about, *lines)
 
 
 def _shown(value: object) -> str:
@@ -123,14 +123,9 @@ def run_similar(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         matches = store.similar(args.image, args.limit, distance=distance)
         unhashed = store.stats().unhashed
-    if args.json:
-        found = [{**document_of(each.record), "distance": each.distance} for each in matches]
-        print(json.dumps({"records": found, "unhashed": unhashed}))
-        return 0
-    for each in matches:
-        print(f"{each.distance:>2}  {line(each.record)}")
-    _note_unhashed(unhashed)
-    return 0
+    found = [{**each.record.to_dict(), "distance": each.distance} for each in matches]
+    lines = [f"{each.distance:>2}  {line(each.record)}" for each in matches]
+    return _show_hashed(args, {"records": found}, lines, unhashed)
 
 
 def run_duplicates(args: argparse.Namespace) -> int:
@@ -141,26 +136,27 @@ def run_duplicates(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         groups = list(store.duplicates(distance=distance))
         unhashed = store.stats().unhashed
-    if args.json:
-        found = [[document_of(each) for each in group] for group in groups]
-        print(json.dumps({"groups": found, "unhashed": unhashed}))
-        return 0
-    print("\n\n".join("\n".join(map(line, group)) for group in groups) or "no duplicates")
-    _note_unhashed(unhashed)
-    return 0
+    found = [[each.to_dict() for each in group] for group in groups]
+    text = "\n\n".join("\n".join(map(line, group)) for group in groups) or "no duplicates"
+    return _show_hashed(args, {"groups": found}, [text], unhashed)
 
 
-def _note_unhashed(count: int) -> None:
-    if count:
+def _show_hashed(
+    args: argparse.Namespace, document: Mapping[str, object], lines: Iterable[str], count: int
+) -> int:
+    """Print what was found by perceptual hashes, and how many images have none."""
+    show(args, {**document, "unhashed": count}, *lines)
+    if count and not args.json:
         how = "`gptimage store reindex --hashes` reads them once and makes it"
         print(f"gptimage: {count} images have no perceptual hash yet: {how}", file=sys.stderr)
+    return 0
 
 
 def run_open(args: argparse.Namespace) -> int:
     """Show an image with the program the system has for it, and print where it is."""
     with open_store(args) as store:
         path = store.get(args.id).path or _download(store, args.id)
-    print(json.dumps({"ids": [args.id], "path": str(path)}) if args.json else path)
+    show(args, {"ids": [args.id], "path": str(path)}, str(path))
     if not args.print and not _show(path):
         print("gptimage: no program to show it with was found", file=sys.stderr)
     return 0
@@ -171,22 +167,15 @@ def run_stats(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         name, stats = store.name, store.stats()
     found = {"store": name, **document(stats)}
-    if args.json:
-        print(json.dumps(found))
-        return 0
-    for key, value in found.items():
-        print(f"{key:<14}{value if isinstance(value, str) else json.dumps(value)}")
-    return 0
+    rows = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()
+    }
+    return show(args, found, *(f"{key:<14}{value}" for key, value in rows.items()))
 
 
 def filters(args: argparse.Namespace) -> Filters:
     """Return the filters that were given."""
     return cast("Filters", {name: getattr(args, name) for name in _FILTER_NAMES})
-
-
-def document_of(record: Record) -> dict[str, object]:
-    """Return a record for other programs: its sidecar, and where the file is."""
-    return record.to_dict()
 
 
 def line(record: Record) -> str:
@@ -202,13 +191,10 @@ def line(record: Record) -> str:
     return printable(f"{shown}{prompt}{'  ' + marks if marks else ''}")
 
 
-def _print_page(page: Page, *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps({"records": [document_of(each) for each in page], "next": page.next}))
-        return 0
-    for record in page:
-        print(line(record))
-    if page.next:
+def _print_page(args: argparse.Namespace, page: Page) -> int:
+    document = {"records": [each.to_dict() for each in page], "next": page.next}
+    show(args, document, *map(line, page))
+    if page.next and not args.json:
         print(f"more: --cursor {page.next}", file=sys.stderr)
     return 0
 
@@ -246,7 +232,7 @@ def run_tag(args: argparse.Namespace) -> int:
     """Change the tags of an image."""
     with open_store(args) as store:
         record = (store.untag if args.remove else store.tag)(args.id, *args.tags)
-    return _print_record(record, as_json=args.json)
+    return _print_record(args, record)
 
 
 def run_alt(args: argparse.Namespace) -> int:
@@ -258,17 +244,14 @@ def run_alt(args: argparse.Namespace) -> int:
             record = store.set_alt(args.id, None if args.remove else args.text)
         else:
             record = store.get(args.id)
-    if args.json:
-        return _print_record(record, as_json=True)
-    print("(none)" if record.alt is None else printable(record.alt))
-    return 0
+    return show(args, record.to_dict(), "(none)" if record.alt is None else printable(record.alt))
 
 
 def run_pin(args: argparse.Namespace) -> int:
     """Pin an image, or unpin it."""
     with open_store(args) as store:
         record = (store.unpin if args.remove else store.pin)(args.id)
-    return _print_record(record, as_json=args.json)
+    return _print_record(args, record)
 
 
 def run_prune(args: argparse.Namespace) -> int:
@@ -280,7 +263,7 @@ def run_prune(args: argparse.Namespace) -> int:
         report = store.prune(keep, dry_run=args.dry_run)
     verb = "would remove" if report.dry_run else "removed"
     text = f"{verb} {len(report.removed)} images, {report.bytes:,} bytes; {report.kept} stay"
-    print(json.dumps(document(report)) if args.json else text)
+    show(args, document(report), text)
     for id, reason in report.skipped:
         print(f"gptimage: {id} was not removed: {reason}", file=sys.stderr)
     return 1 if report.skipped else 0
@@ -290,14 +273,10 @@ def run_verify(args: argparse.Namespace) -> int:
     """Print every problem; the exit code is 1 when there is one."""
     with open_store(args) as store:
         report = store.verify(hashes=not args.quick, repair=args.repair)
-    if args.json:
-        print(json.dumps({**document(report), "clean": report.clean}))
-    else:
-        for each in report.repaired:
-            print(_line("repaired", each))
-        for each in report.problems:
-            print(_line("", each))
-        print(f"{report.checked} images; {'clean' if report.clean else 'not clean'}")
+    lines = [_line("repaired", each) for each in report.repaired]
+    lines += [_line("", each) for each in report.problems]
+    lines.append(f"{report.checked} images; {'clean' if report.clean else 'not clean'}")
+    show(args, {**document(report), "clean": report.clean}, *lines)
     return 0 if report.clean else 1
 
 
@@ -306,12 +285,7 @@ def run_reindex(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         count = store.reindex(hashes=args.hashes)
         unhashed = store.stats().unhashed
-    if args.json:
-        print(json.dumps({"images": count, "unhashed": unhashed}))
-        return 0
-    print(f"{count} images")
-    _note_unhashed(unhashed)
-    return 0
+    return _show_hashed(args, {"images": count}, [f"{count} images"], unhashed)
 
 
 def run_recover(args: argparse.Namespace) -> int:
@@ -319,17 +293,14 @@ def run_recover(args: argparse.Namespace) -> int:
     older_than = timedelta(hours=1) if args.older_than is None else args.older_than
     with open_store(args, must_exist=False) as store:
         report = store.recover(older_than=older_than, every=args.all)
-    if args.json:
-        saved = [document_of(each) for each in report.saved]
-        known = {"known": report.known, "failed": report.failed, "others": dict(report.others)}
-        print(json.dumps({"saved": saved, **known}))
-    else:
-        for record in report.saved:
-            print(line(record))
-        print(f"saved {len(report.saved)} images; {report.known} were there already")
-        for name, count in report.others.items():
-            where = f"for the store {name}: recover with --store {name}, or --all to save them here"
-            print(f"{count} more wait {where}")
+    saved = [each.to_dict() for each in report.saved]
+    known = {"known": report.known, "failed": report.failed, "others": dict(report.others)}
+    lines = [*map(line, report.saved)]
+    lines.append(f"saved {len(report.saved)} images; {report.known} were there already")
+    for name, count in report.others.items():
+        where = f"for the store {name}: recover with --store {name}, or --all to save them here"
+        lines.append(f"{count} more wait {where}")
+    show(args, {"saved": saved, **known}, *lines)
     for path, reason in report.failed:
         print(f"gptimage: nothing could be saved from {path}: {reason}", file=sys.stderr)
     return 1 if report.failed else 0
@@ -340,20 +311,15 @@ def run_export(args: argparse.Namespace) -> int:
     naming = {"naming": args.naming} if args.naming else {}
     with open_store(args) as store:
         report = store.export(args.folder, sidecars=not args.no_sidecars, **naming, **filters(args))
-    if args.json:
-        paths = [str(path) for path in report.paths]
-        print(json.dumps({"paths": paths, "missing": list(report.missing)}))
-    else:
-        for path in report.paths:
-            print(path)
+    paths = [str(path) for path in report.paths]
+    show(args, {"paths": paths, "missing": list(report.missing)}, *paths)
     for id in report.missing:
         print(f"gptimage: the file of {id} is gone", file=sys.stderr)
     return 1 if report.missing else 0
 
 
-def _print_record(record: Record, *, as_json: bool) -> int:
-    print(json.dumps(document_of(record)) if as_json else line(record))
-    return 0
+def _print_record(args: argparse.Namespace, record: Record) -> int:
+    return show(args, record.to_dict(), line(record))
 
 
 def _line(prefix: str, problem: Problem) -> str:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gptimage.cli.json_output import Written, file_document, print_json, result_document
+from gptimage.cli.json_output import Written, file_document, print_json, result_document, show
 from gptimage.cli.options import (
     add_client_options,
     configure,
@@ -104,40 +104,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_list(args: argparse.Namespace) -> int:
     """Print every template's name and title."""
-    templates = _templates(args.folder)
-    if args.json:
-        print_json([template.describe() for template in templates.values()])
-        return 0
-    for template in templates.values():
-        print(f"{template.name:<24}{_settings(template):<38}{template.description}")
-    return 0
+    templates = _templates(args.folder).values()
+    rows = (f"{each.name:<24}{_settings(each):<38}{each.description}" for each in templates)
+    return show(args, [each.describe() for each in templates], *rows)
 
 
 def run_show(args: argparse.Namespace) -> int:
     """Print one template's arguments and recommendations."""
     template = _templates(args.folder)[args.name]
-    if args.json:
-        print_json({**template.describe(), "schema": template.schema()})
-        return 0
-    print(f"{template.name}: {template.title}\n{template.description}\n")
-    for each in template.arguments:
-        print(f"  {each.name:<20}{_argument(each)}")
-    print(f"\nrecommended: {_settings(template)}")
+    lines = [f"{template.name}: {template.title}\n{template.description}\n"]
+    lines += [f"  {each.name:<20}{_argument(each)}" for each in template.arguments]
+    lines.append(f"\nrecommended: {_settings(template)}")
     if template.example:
-        print(f"example: {_command(template)}")
-    return 0
+        lines.append(f"example: {_command(template)}")
+    return show(args, {**template.describe(), "schema": template.schema()}, *lines)
 
 
 def run_render(args: argparse.Namespace) -> int:
     """Print the prompt; nothing is sent and nothing is billed."""
     prompt = _templates(args.folder).render(args.name, **key_values(args.arguments))
-    if args.json:
-        print_json(_document(prompt))
-    else:
-        print(prompt.text)
-        for each in prompt.images:
-            print(f"with {each.file} ({each.name}: {each.about})")
-    return 0
+    images = [f"with {each.file} ({each.name}: {each.about})" for each in prompt.images]
+    return show(args, _document(prompt), prompt.text, *images)
 
 
 def run_new(args: argparse.Namespace) -> int:

@@ -13,11 +13,11 @@ from typing import Any, Final, cast
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.json import array
 from gptimage._internal.text import closest
 from gptimage.checks import AnyCheck, CheckResult, named_checks
 from gptimage.checks.check import checked
 from gptimage.errors import InvalidRequestError, error_to_dict
-from gptimage.providers.openai.responses import as_list
 from gptimage.store import Store
 from gptimage.types.request import EditOptions, Options, Prompt
 from gptimage.types.result import Result
@@ -235,7 +235,7 @@ def read_set(path: str | os.PathLike[str]) -> tuple[str, list[Case], dict[str, A
     except (ValueError, UnicodeError) as error:
         raise _refused("set", f"{file.name} is no TOML: {error}") from error
     _known(file.name, found, _KEYS)
-    rows = as_list(found.get("prompt"))
+    rows = array(found.get("prompt"))
     if not rows:
         raise _refused("set", f'{file.name} has no [[prompt]]; each has text = "..."')
     options = _table(file.name, "options", found.get("options", {}))

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from gptimage._internal.json import table
+from gptimage._internal.json import array, table
 from gptimage._internal.lenient_base64 import decode
 from gptimage._internal.text import one_line
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
 from gptimage.engine.parse import parse_response
 from gptimage.engine.plan import Plan, possible_cost
+from gptimage.engine.streaming import PreviewReader
 from gptimage.errors import (
     ApiError,
     GptImageError,
@@ -33,16 +34,12 @@ from gptimage.providers.openai.responses import (
     IMAGE,
     Answer,
     ImageCall,
-    TurnEvent,
-    as_list,
-    as_table,
     read_answer,
     read_turn_event,
 )
 from gptimage.transport.base64_body import loads, reassemble
 from gptimage.transport.http import EventDecoder, HttpReply, ServerEvent
 from gptimage.transport.wrapped_body import loads as loads_or_none
-from gptimage.types.request import label_for
 from gptimage.types.result import PartialImage, Result
 
 
@@ -191,7 +188,7 @@ def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
 
     Earlier images are part of what goes in, though the request itself names none.
     """
-    detailed = as_table(answer.image_usage).get("input_tokens_details")
+    detailed = table(answer.image_usage).get("input_tokens_details")
     if detailed or turn.ask.previous is None or result.usage is None:
         return result
     usage = evolve(result.usage, text_tokens=None, image_tokens=None)
@@ -252,7 +249,7 @@ def _quoted(words: str) -> str:
 
 def _failed(call: ImageCall) -> FailedCall:
     error: Mapping[str, Any] = call.error or {}
-    details = as_table(error.get("moderation_details"))
+    details = table(error.get("moderation_details"))
     stage = details.get("moderation_stage")
     found = service_error(error, request_id=None)
     return FailedCall(
@@ -261,7 +258,7 @@ def _failed(call: ImageCall) -> FailedCall:
         code=found.code,
         type=found.type,
         stage=stage if isinstance(stage, str) else None,
-        categories=tuple(map(str, as_list(details.get("categories")))),
+        categories=tuple(map(str, array(details.get("categories")))),
     )
 
 
@@ -289,7 +286,7 @@ def _json(reply: HttpReply) -> object:
         value: object = loads(bytes(reply.body))
     except ValueError:
         return None
-    return as_table(value) or None
+    return table(value) or None
 
 
 # The pure core of streamed turns: events in, previews and one finished turn out.
@@ -299,7 +296,7 @@ def _json(reply: HttpReply) -> object:
 # image still gives it.
 
 
-class TurnReader:
+class TurnReader(PreviewReader):
     """Takes the events of one turn's stream in order, then says what came of it.
 
     Args:
@@ -308,27 +305,11 @@ class TurnReader:
     """
 
     def __init__(self, turn: TurnPlan, head: HttpReply) -> None:
+        super().__init__(turn.plan, head)
         self._turn = turn
-        self._head = head
-        self._partials: list[PartialImage] = []
         self._items: list[Mapping[str, Any]] = []
         self._response: Mapping[str, Any] = {}
         self._ended = False
-        self._notes: list[str] = []
-        self._unread: list[bytes] = []
-        self._took = False
-        self.event: ServerEvent | None = None
-
-    def take(self, event: ServerEvent) -> PartialImage | None:
-        """Read one event; returns the preview in it, if any.
-
-        Raises:
-            ApiError: The service reports a failure; it carries the previews so far.
-        """
-        self._took = True
-        preview = self._take(event)
-        self.event = None
-        return preview
 
     def arrived(self) -> HttpReply | None:
         """Return the finished images that are here as a reply of the Images API; None without any.
@@ -348,22 +329,24 @@ class TurnReader:
         return _as_images(answer, drawn, self._head) if drawn else None
 
     def _take(self, event: ServerEvent) -> PartialImage | None:
-        try:
-            parsed = read_turn_event(event)
-        except ValueError:
-            if event.data.strip() != b"[DONE]":
-                self._notes.append("an event of the stream could not be read")
-                self._unread.append(bytes(event.data))
+        parsed = self._parsed(event, read_turn_event)
+        if parsed is None:
             return None
+        value = parsed.value
         if parsed.kind == "partial":
-            return self._preview(parsed)
+            return self._preview(
+                lambda: decode(str(value).encode("utf-8", "replace")), parsed.index
+            )
         if parsed.kind == "item":
-            self._items.append(parsed.value)
+            self._items.append(value)
         elif parsed.kind in {"response", "created"}:
-            self._response = parsed.value
+            self._response = value
             self._ended = parsed.kind == "response"
         elif parsed.kind == "error":
-            self._failed(parsed)
+            details = table(value.get("error")) or value
+            request_id = self._head.request_id
+            error = service_error(details, request_id=request_id, partials=self._partials)
+            self._failed(error, has_image=any(item.get("result") for item in self._items))
         return None
 
     def end(self, failures: Sequence[OutcomeUnknownError], finish: Finish) -> Turn:
@@ -401,55 +384,14 @@ class TurnReader:
 
     def _document(self) -> Mapping[str, Any]:
         """Return the response at the end, with the items that only came on the way."""
-        last = as_list(self._response.get("output")) if self._ended else []
+        last = array(self._response.get("output")) if self._ended else []
         return {**self._response, "output": _merged(self._items, last)}
-
-    def _is_stream(self) -> bool:
-        is_stream = self._head.content_type == "text/event-stream" and not self._head.body
-        return self._head.status == 200 and (is_stream or self._took)
-
-    def _preview(self, event: TurnEvent) -> PartialImage | None:
-        try:
-            image = Image.from_bytes(decode(str(event.value).encode("utf-8", "replace")))
-        except ValueError as error:
-            self._notes.append(f"preview {event.index} could not be read: {error}")
-            return None
-        made_by = label_for(self._turn.plan.request, None)
-        partial = PartialImage(image=evolve(image, made_by=made_by), index=event.index)
-        self._partials.append(partial)
-        return partial
-
-    def _failed(self, event: TurnEvent) -> None:
-        details = as_table(event.value.get("error")) or event.value
-        request_id = self._head.request_id
-        error = service_error(details, request_id=request_id, partials=self._partials)
-        if not any(item.get("result") for item in self._items):
-            raise error
-        self._notes.append(f"the stream reported an error after a finished image: {error}")
-
-    def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
-        reason = str(broken) if broken else "the stream ended before the finished image"
-        plan, kept = self._turn.plan, tuple(self._partials)
-        message = f"{reason}: {possible_cost(plan)}; {len(kept)} previews are in .partials"
-        max_cost, request_id = plan.max_cost, self._head.request_id
-        if not self._unread:
-            return OutcomeUnknownError(
-                message, possible_cost=max_cost, partials=kept, request_id=request_id
-            )
-        # An image may be in what could not be read; it is not thrown away.
-        return MalformedReplyError(
-            f"{message}, what could not be read is in .reply",
-            reply=b"\n\n".join(self._unread),
-            possible_cost=max_cost,
-            partials=kept,
-            request_id=request_id,
-        )
 
 
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
     """Return the items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
-    final = [item for each in last if (item := as_table(each))]
+    final = [item for each in last if (item := table(each))]
     merged = [item if item.get("result") else whole.get(_name(item), item) for item in final]
     known = {_name(item) for item in final}
     return [*merged, *(item for item in items if _name(item) not in known)]

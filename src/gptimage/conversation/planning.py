@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from gptimage._internal.json import canonical
 from gptimage.conversation.turns import TurnOptions
 from gptimage.engine.plan import Plan, cache_key
-from gptimage.errors import InvalidRequestError, truncated_repr
+from gptimage.errors import InvalidRequestError
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import STANDARD, chat_max_cost, utf8_length
@@ -25,6 +25,7 @@ from gptimage.providers.base import Exchange
 from gptimage.providers.openai.responses import OURS, Ask, to_wire
 from gptimage.providers.parameters import check_conversation
 from gptimage.types.request import FileRef, Generate, Prompt, edit_request, generate_request
+from gptimage.types.validation import refuse
 
 
 ACTIONS: Final = ("auto", "generate", "edit")
@@ -98,14 +99,14 @@ def check_ask(action: object, max_images: object, *, images: bool, masked: bool)
         InvalidRequestError: It names the parameter.
     """
     if action not in ACTIONS:
-        raise _refuse("action", action, "it is not known", ACTIONS)
+        raise refuse("action", action, "it is not known", ACTIONS)
     if action == "edit" and not images:
-        raise _refuse("action", action, "there is no image yet to change", "images=...")
+        raise refuse("action", action, "there is no image yet to change", "images=...")
     if action == "generate" and masked:
-        raise _refuse("mask", "a mask", "a new image takes no mask", "action='edit'")
+        raise refuse("mask", "a mask", "a new image takes no mask", "action='edit'")
     whole = isinstance(max_images, int) and not isinstance(max_images, bool)
     if not whole or not 1 <= max_images <= MAX_IMAGES:  # type: ignore[operator]  # whole: it is an int
-        raise _refuse("max_images", max_images, "it must be a whole number", "1 to 10")
+        raise refuse("max_images", max_images, "it must be a whole number", "1 to 10")
 
 
 def plan_turn(plan: Plan, ask: Ask, *, history: int | None = 0) -> TurnPlan:
@@ -121,11 +122,11 @@ def plan_turn(plan: Plan, ask: Ask, *, history: int | None = 0) -> TurnPlan:
     """
     for name in plan.request.extra_body or ():
         if name in OURS:
-            raise _refuse("extra_body", name, "a conversation sets it itself", "other fields")
+            raise refuse("extra_body", name, "a conversation sets it itself", "other fields")
     check_conversation(plan.provider)
     if not plan.provider.conversations:
         stays = "a conversation stays with the service it began with"
-        raise _refuse("model", plan.request.model, stays, "images=[...] of a new conversation")
+        raise refuse("model", plan.request.model, stays, "images=[...] of a new conversation")
     ask = evolve(ask, model_header=plan.provider.model_header)
     wire = evolve(to_wire(plan.request, plan.wire, ask), provider=plan.wire.provider)
     max_cost = _max_cost(plan, ask, history)
@@ -167,11 +168,3 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
             raise InvalidRequestError(
                 f"{name} is not a parameter of a turn: {_REFUSED[name]}", field=name, allowed=_KNOWN
             )
-
-
-def _refuse(
-    field: str, value: object, problem: str, allowed: str | tuple[str, ...]
-) -> InvalidRequestError:
-    hint = allowed if isinstance(allowed, str) else ", ".join(allowed)
-    message = f"{field}={truncated_repr(value)}: {problem}; allowed: {hint}"
-    return InvalidRequestError(message, field=field, value=value, allowed=allowed)

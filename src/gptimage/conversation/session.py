@@ -37,11 +37,7 @@ from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
 from gptimage.types.inputs import (
     API_FORMATS,
-    is_sdk_file,
     resolve,
-    resolve_all,
-    spread,
-    with_references,
 )
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Prompt, Source, Sources
@@ -164,18 +160,11 @@ class ConversationSession:
             InvalidRequestError: An input is no image.
             FetchError: A URL could not be downloaded safely.
         """
-        if images is not None:
-            images = spread(images, stored=self.saver.store is not None)
-        found = self._stored(images)
-        if isinstance(images, (list, tuple)) and not is_sdk_file(images):
-            found = [self._stored(each) for each in images]
-        fetch = self.saver.core.fetch
-        resolved = () if images is None else resolve_all(found, fetch=fetch)
-        prompt, resolved = with_references(prompt, resolved, fetch=fetch)
+        prompt, resolved = self.saver.core.resolve_images(prompt, images)
         return TurnInput(
             prompt=prompt,
             images=resolved,
-            mask=self._mask(mask),
+            mask=self.saver.core.resolve_mask(mask),
             action=action,
             options=options,
             stream=stream,
@@ -389,16 +378,6 @@ class ConversationSession:
                 before = store.get(before.parent) if before.parent else None
         return tuple(evolve(each, known=1 if at else 0) for at, each in enumerate(found))
 
-    def _stored(self, source: Any) -> Any:
-        """Return the image of a store's id or record; anything else as it is."""
-        store = self.saver.store
-        id = source.id if isinstance(source, Record) else source
-        if store is None or not isinstance(id, str) or not id.startswith(_STORED):
-            return source
-        from gptimage.store.names import is_id
-
-        return store.open(id) if is_id(id) else source
-
     def _image(self, record: Record) -> Image | None:
         """Return the image of a record, from the client's store or its own file; None when gone."""
         if self.saver.store is not None:
@@ -407,12 +386,6 @@ class ConversationSession:
         if record.path is None or not record.path.is_file():
             return None
         return Image.from_path(record.path)
-
-    def _mask(self, mask: Mask | Source | None) -> Mask | FileRef | None:
-        if mask is None or isinstance(mask, (Mask, FileRef)):
-            return mask
-        found = resolve(self._stored(mask), field="mask", fetch=self.saver.core.fetch, formats=None)
-        return Mask.open(found) if isinstance(found, Image) else found
 
 
 def _noted(turn: TurnPlan, why: str) -> TurnPlan:

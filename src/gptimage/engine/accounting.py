@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -154,60 +154,6 @@ class CallTracker:
             hide_prompt(error, self._plan.request.prompt)
 
 
-# Which accounting a client gets: one that counts, or one that costs nothing, not even its import.
-
-
-class NullAccounting:
-    """A `CallAccounting` without budget, ledger or observers."""
-
-    budget: None = None
-    ledger: None = None
-    guard: tuple[()] = ()
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self.clock: Callable[[], datetime] = clock
-
-    def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
-        """Return a call nobody listens to."""
-        del operation
-        return CallTracker(plan)
-
-
-def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
-    """Return the accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
-
-    Raises:
-        ConfigurationError: Budget and client name different ledgers.
-    """
-    given = (settings.get("budget"), settings.get("ledger"), settings.get("observers") or None)
-    if given == (None, None, None):
-        return cast("CallAccounting", NullAccounting(clock))
-
-    return CallAccounting.of(settings, clock)
-
-
-def within(
-    accounting: CallAccounting, limit_usd: Usd | None = None, observer: Observer | None = None
-) -> CallAccounting:
-    """Return the same accounting for a group of calls.
-
-    Args:
-        accounting: The client's.
-        limit_usd: What the calls together must also stay below, in USD.
-        observer: What is told of them, besides the client's observers.
-
-    Raises:
-        ConfigurationError: The limit is no amount.
-    """
-    if not isinstance(accounting, CallAccounting):  # pyright: ignore[reportUnnecessaryIsInstance]  # or a NullAccounting
-        accounting = CallAccounting.of({}, accounting.clock)
-    if limit_usd is not None:
-        accounting = evolve(accounting, limit=Budget(limit_usd, per="total"))
-    if observer is not None:
-        accounting = evolve(accounting, guard=accounting.guard.with_observer(observer))
-    return accounting
-
-
 @frozen(kw_only=True)
 class CallAccounting:
     """The budget, ledger and observers of a client.
@@ -247,6 +193,22 @@ class CallAccounting:
             clock=clock,
         )
 
+    def within(
+        self, limit_usd: Usd | None = None, observer: Observer | None = None
+    ) -> CallAccounting:
+        """Return the same accounting for a group of calls.
+
+        Args:
+            limit_usd: What the calls together must also stay below, in USD.
+            observer: What is told of them, besides the client's observers.
+
+        Raises:
+            ConfigurationError: The limit is no amount.
+        """
+        limit = self.limit if limit_usd is None else Budget(limit_usd, per="total")
+        guard = self.guard if observer is None else self.guard.with_observer(observer)
+        return evolve(self, limit=limit, guard=guard)
+
     def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
         """Start a call, and emit its first event.
 
@@ -254,8 +216,24 @@ class CallAccounting:
             plan: What will be sent.
             operation: What it is called; ``generate`` or ``edit`` when left out.
         """
+        if not (self.budget or self.ledger or self.limit or self.guard):
+            return CallTracker(plan)
         name = operation or ("edit" if isinstance(plan.request, Edit) else "generate")
         return _TrackedCall(self, plan, name)
+
+    def emit(
+        self, kind: Callable[..., Event], entry: CallRecord, call_id: str, **details: object
+    ) -> None:
+        """Tell the observers what became of the call that an entry of the ledger is about."""
+        if self.guard:
+            event = kind(
+                call_id=call_id,
+                at=self.clock(),
+                operation=entry.operation,
+                model=entry.model,
+                **details,
+            )
+            self.guard.dispatch(event)
 
 
 class _TrackedCall(CallTracker):
@@ -303,7 +281,7 @@ class _TrackedCall(CallTracker):
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
         super().retried(delay, outcome)
         self._in_flight = False
-        self._emit(Retried, delay=delay, reason=_reason(outcome))
+        self._emit(Retried, delay=delay, reason=reason(outcome))
 
     def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
         # The row of the try before stays as it is, with what was reserved: it may be billed.
@@ -311,7 +289,7 @@ class _TrackedCall(CallTracker):
         ending = CallOutcome(
             billing=Billing.UNKNOWN,
             request_id=outcome.request_id,
-            error=_reason(outcome),
+            error=reason(outcome),
             seconds=self._seconds(),
         )
         super().repeated(delay, outcome)
@@ -324,7 +302,7 @@ class _TrackedCall(CallTracker):
             )
             self._reservation = self._reserved()
             self._in_flight = False
-        self._emit(Retried, delay=delay, reason=_reason(outcome), possible_cost=self._plan.max_cost)
+        self._emit(Retried, delay=delay, reason=reason(outcome), possible_cost=self._plan.max_cost)
 
     def unbilled(self) -> None:
         self._in_flight = False
@@ -390,11 +368,8 @@ class _TrackedCall(CallTracker):
         billed = self._in_flight and may_be_billed(error)
         self._emit(
             Failed,
-            error=type(error).__name__,
+            **failure_details(error),
             seconds=self._seconds(),
-            request_id=getattr(error, "request_id", None),
-            status=error.status if isinstance(error, ApiError) else None,
-            code=error.code if isinstance(error, ApiError) else None,
             possible_cost=_times(self._plan.max_cost, self.doubtful + billed),
         )
 
@@ -440,17 +415,8 @@ class _TrackedCall(CallTracker):
         return time.monotonic() - self._started
 
     def _emit(self, kind: Callable[..., Event], **details: object) -> None:
-        if self._accounting.guard:
-            entry = self._entry
-            event = kind(
-                call_id=self._call_id,
-                at=self._accounting.clock(),
-                operation=entry.operation,
-                model=entry.model,
-                provider=self._plan.provider.name,
-                **details,
-            )
-            self._accounting.guard.dispatch(event)
+        provider = self._plan.provider.name
+        self._accounting.emit(kind, self._entry, self._call_id, provider=provider, **details)
 
 
 @frozen
@@ -465,7 +431,18 @@ class _Reservations:
                 reservation.end(ending)
 
 
-def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
+def failure_details(error: BaseException) -> dict[str, object]:
+    """Return what the event of a failure says of its error."""
+    return {
+        "error": type(error).__name__,
+        "request_id": getattr(error, "request_id", None),
+        "status": error.status if isinstance(error, ApiError) else None,
+        "code": error.code if isinstance(error, ApiError) else None,
+    }
+
+
+def reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
+    """Return why something is sent again, such as ``HTTP 503``."""
     if isinstance(outcome, HttpReply):
         return f"HTTP {outcome.status}"
     return type(outcome).__name__
@@ -481,6 +458,6 @@ def _noted(work: Callable[[], object]) -> list[str]:
     try:
         work()
     except Exception as error:  # noqa: BLE001  # no account, not even a user's own, may cost an image
-        reason = str(error) or type(error).__name__
-        return [f"{reason}; the call went on, and counts with what was reserved for it"]
+        problem = str(error) or type(error).__name__
+        return [f"{problem}; the call went on, and counts with what was reserved for it"]
     return []

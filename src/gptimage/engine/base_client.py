@@ -25,7 +25,7 @@ from gptimage._internal.keywords import (
 )
 from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache, NewReply
-from gptimage.engine.accounting import CallTracker, accounting_from, within
+from gptimage.engine.accounting import CallAccounting, CallTracker
 from gptimage.engine.arguments import (
     cache_of,
     check_headers,
@@ -34,8 +34,7 @@ from gptimage.engine.arguments import (
     refuse_in_call,
     store_of,
 )
-from gptimage.engine.config import ClientConfig, Settings
-from gptimage.engine.fallback import can_fall_back
+from gptimage.engine.config import ClientConfig, Settings, can_fall_back
 from gptimage.engine.plan import Plan
 from gptimage.engine.runtime import Runtime
 from gptimage.engine.save import ParsedReply, ResultSaver
@@ -188,7 +187,7 @@ class BaseClient:
         self._config = ClientConfig.from_settings(settings, services=services, store=self.store)
         self._saver = ResultSaver(core=self._config, cache=self.cache)
         self._sender = RetryingSender(self._config, runtime)
-        self._accounting = accounting_from(settings, self._config.clock)
+        self._accounting = CallAccounting.of(settings, self._config.clock)
         self._templates = templates
         self._runtime = runtime
         self.clock: Clock = self._config.clock
@@ -329,7 +328,7 @@ class BaseClient:
         if budget is None and observer is None:
             return self
         twin = copy.copy(self)
-        twin._accounting = within(self._accounting, budget, observer)
+        twin._accounting = self._accounting.within(budget, observer)
         return twin
 
     async def _draw_any(

@@ -12,16 +12,21 @@ from attrs import Factory, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, check_time, in_utc
 from gptimage.engine.arguments import retry_of
-from gptimage.engine.fallback import can_fall_back, reason
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
 from gptimage.engine.services import Services
 from gptimage.errors import (
+    ApiError,
     FetchError,
     ImageDecodeError,
     InvalidRequestError,
     ModelRetiredError,
+    ModerationError,
+    NotFoundError,
     OutcomeUnknownError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
     TransportError,
 )
 from gptimage.image.codecs import memory_limit
@@ -31,6 +36,7 @@ from gptimage.image.mask import Mask
 from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import OPENAI, Models
 from gptimage.models.pricing import FREE
+from gptimage.transport.billing import may_be_billed
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import (
@@ -199,7 +205,30 @@ class ClientConfig:
     ) -> Plan:
         """Read or download the images, then check and plan the edit."""
         rest = dict(options)
-        mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
+        mask, markup = rest.pop("mask", None), self._stored(rest.pop("markup", None))
+        prompt, resolved = self.resolve_images(prompt, images)
+        if is_same_size(rest.get("size")):
+            rest["size"] = size_of_first(resolved)
+        request = edit_request(
+            prompt,
+            rest,
+            images=resolved,
+            mask=self.resolve_mask(mask),
+            markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
+            default_model=self.model,
+            stream=stream,
+        )
+        return self.plan(request)
+
+    def resolve_images(
+        self, prompt: str | Prompt, images: Sources | None
+    ) -> tuple[str | Prompt, tuple[Image | FileRef, ...]]:
+        """Read or download images, after which come those of the prompt; return its whole text.
+
+        Raises:
+            InvalidRequestError: An input is no image.
+            FetchError: A URL could not be downloaded safely.
+        """
         resolved: tuple[Image | FileRef, ...] = ()
         if images is not None:
             images = spread(images, stored=self.store is not None)
@@ -207,19 +236,7 @@ class ClientConfig:
             if isinstance(images, (list, tuple)) and not is_sdk_file(images):
                 found = [self._stored(each) for each in images]
             resolved = resolve_all(found, fetch=self.fetch)
-        prompt, resolved = with_references(prompt, resolved, fetch=self.fetch)
-        if is_same_size(rest.get("size")):
-            rest["size"] = size_of_first(resolved)
-        request = edit_request(
-            prompt,
-            rest,
-            images=resolved,
-            mask=self._mask(mask),
-            markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
-            default_model=self.model,
-            stream=stream,
-        )
-        return self.plan(request)
+        return with_references(prompt, resolved, fetch=self.fetch)
 
     def plan_any(
         self,
@@ -264,7 +281,7 @@ class ClientConfig:
         """
         if not self.fallbacks or not can_fall_back(error, moderated=self.fallback_moderated):
             return
-        why = reason(request.model, error)
+        why = _instead_of(request.model, error)
         asked, _, _ = self.services.resolve(request.model)
         for name in self.fallbacks:
             try:
@@ -429,12 +446,42 @@ class ClientConfig:
 
         return self.store.open(id) if is_id(id) else source
 
-    def _mask(self, mask: object) -> Mask | FileRef | None:
+    def resolve_mask(self, mask: object) -> Mask | FileRef | None:
+        """Read or download a mask, if it is not one already."""
         if mask is None or isinstance(mask, (Mask, FileRef)):
             return mask
-        source: Any = mask
-        found = resolve(source, field="mask", fetch=self.fetch, formats=None)
+        found = resolve(self._stored(mask), field="mask", fetch=self.fetch, formats=None)
         return Mask.open(found) if isinstance(found, Image) else found
+
+
+# When a call goes to another model: only after a failure that cannot have been billed.
+
+_PASSING: Final = (NotFoundError, QuotaExceededError, RateLimitError, ServerError)
+"""Answers about the service or the account; those about the request or the key stay errors."""
+
+
+def can_fall_back(error: Exception, *, moderated: bool) -> bool:
+    """Return whether another model may be asked after this failure.
+
+    An unknown outcome never qualifies: what was sent may be drawn and billed.
+
+    Args:
+        error: How the call ended.
+        moderated: Whether a refusal of the prompt or an input image counts, too. One of what was
+            drawn never does: it may be billed.
+    """
+    if isinstance(error, (TransportError, ModelRetiredError)):
+        return True
+    if not isinstance(error, ApiError) or may_be_billed(error):
+        return False
+    if isinstance(error, ModerationError):
+        return moderated and error.stage == "input"
+    return isinstance(error, _PASSING)
+
+
+def _instead_of(model: str, error: Exception) -> str:
+    """Return the warning of a result that another model made."""
+    return f"{model} did not draw it, and nothing was billed there ({error}): this model did"
 
 
 def _default_model(provider: Provider, models: Models) -> str:

@@ -136,7 +136,7 @@ def plan(
         whole = evolve(whole, body={k: v for k, v in whole.body.items() if k != "stream"})
     # Two providers may answer at one address, as in the sandbox: the key has the whole name.
     named = evolve(whole, body={**whole.body, "model": request.model})
-    money = _Money(request, spec, drawn, today, batch=batch)
+    likely, most = _costs(request, spec, drawn, today, batch=batch)
     return Plan(
         request=request,
         spec=spec,
@@ -145,8 +145,8 @@ def plan(
         wire=provider.to_wire(whole),
         key=cache_key(named, endpoint),
         exact=request.size.pixels if request.size else None,
-        estimate=money.estimate(),
-        max_cost=money.max_cost(),
+        estimate=likely,
+        max_cost=most,
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
         meant=None if spec else _meant(bare.model, known, provider),
@@ -186,43 +186,28 @@ def possible_cost(plan: Plan) -> str:
     return f"it may have been billed up to {format_usd(plan.max_cost)}"
 
 
-class _Money:
-    """Estimates for one request."""
-
-    def __init__(
-        self,
-        request: Generate,
-        spec: ModelSpec | None,
-        drawn: tuple[int, int] | None,
-        today: date,
-        *,
-        batch: bool,
-    ) -> None:
-        self._request, self._spec, self._drawn, self._today = request, spec, drawn, today
-        self._batch = batch
-
-    def estimate(self) -> Estimate | None:
-        quality = self._request.quality
-        if self._spec is None or self._request.format in _UNCOUNTED:
-            return None
-        return estimate(self._spec, quality=quality, **self._asked())
-
-    def max_cost(self) -> Decimal | None:
-        if self._spec is None or self._request.format in _UNCOUNTED:
-            return None
-        return max_cost(self._spec, self._request.quality, **self._asked())
-
-    def _asked(self) -> dict[str, Any]:
-        request = self._request
-        return {
-            "prompt": request.prompt,
-            "size": self._drawn,
-            "n": request.effective_n,
-            "partial_images": request.partial_images or 0,
-            "inputs": [_known_size(image) for image in request.inputs],
-            "on": self._today,
-            "batch": self._batch,
-        }
+def _costs(
+    request: Generate,
+    spec: ModelSpec | None,
+    drawn: tuple[int, int] | None,
+    on: date,
+    *,
+    batch: bool,
+) -> tuple[Estimate | None, Decimal | None]:
+    """Return what a request may cost, likely and at most; None for what cannot be known."""
+    if spec is None or request.format in _UNCOUNTED:
+        return None, None
+    asked: dict[str, Any] = {
+        "prompt": request.prompt,
+        "size": drawn,
+        "n": request.effective_n,
+        "partial_images": request.partial_images or 0,
+        "inputs": [_known_size(image) for image in request.inputs],
+        "on": on,
+        "batch": batch,
+    }
+    quality = request.quality
+    return estimate(spec, quality=quality, **asked), max_cost(spec, quality, **asked)
 
 
 def _known_size(image: Image | FileRef) -> tuple[int, int] | None:

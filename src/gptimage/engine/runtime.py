@@ -16,8 +16,9 @@ from typing import Any, Protocol, TypeVar
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.threads import to_thread, to_thread_shielded
 from gptimage.cache.base import Cache, FlightResult, NewReply
-from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
-from gptimage.transport.protocols import AsyncEventStream, AsyncTransport, EventStream, Transport
+from gptimage.transport.blocking import AwaitedStream
+from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.transport.protocols import AsyncEventStream, AsyncTransport, Transport
 
 
 T = TypeVar("T")
@@ -125,7 +126,7 @@ class BlockingRuntime:
 
     async def stream(self, request: HttpRequest) -> AsyncEventStream:
         """Send and return as soon as the head of the response is there."""
-        return _BlockingEvents(self._transport_to(request.provider).stream(request))
+        return AwaitedStream(self._transport_to(request.provider).stream(request))
 
     async def sleep(self, seconds: float) -> None:
         """Sleep."""
@@ -152,27 +153,3 @@ class BlockingRuntime:
         from gptimage.cache.single_flight import single_flight
 
         return single_flight(cache, key, lambda: run_blocking(call()), refresh=refresh, sent=sent)
-
-
-class _BlockingEvents:
-    """A blocking stream for code that awaits events; they are there when `anext` returns."""
-
-    def __init__(self, source: EventStream) -> None:
-        self._source = source
-        self._events = iter(source)
-
-    @property
-    def reply(self) -> HttpReply:
-        return self._source.reply
-
-    def __aiter__(self) -> _BlockingEvents:
-        return self
-
-    async def __anext__(self) -> ServerEvent:
-        try:
-            return next(self._events)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-    async def aclose(self) -> None:
-        self._source.close()

@@ -90,13 +90,7 @@ class ResultSaver:
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
         """
-        if isinstance(tags, (bytes, Mapping)) or not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            raise InvalidRequestError(
-                "tags is text or a list of texts; leave it out for none",
-                field="tags",
-                value=cast("object", tags),
-            )
-        found = (tags,) if isinstance(tags, str) else tuple(tags)
+        found = read_tags(tags)
         if not found:
             return ()
         if self.store is None:
@@ -266,6 +260,23 @@ class ResultSaver:
         return spool.put(
             plan.key, body, note_of(plan.request, plan.service), store=name, given_up=given_up
         )
+
+
+def read_tags(tags: object) -> tuple[str, ...]:
+    """Return tags that may be one text or several; whether they are usable is not looked at.
+
+    Raises:
+        InvalidRequestError: They are neither.
+    """
+    if isinstance(tags, str):
+        return (tags,)
+    if isinstance(tags, Iterable) and not isinstance(tags, (bytes, Mapping)):
+        return tuple(cast("Iterable[str]", tags))
+    raise InvalidRequestError(
+        "tags is text or a list of texts; leave it out for none",
+        field="tags",
+        value=cast("Any", tags),
+    )
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from gptimage.errors import (
 )
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.transport.billing import verdict
-from gptimage.transport.first_event import await_first_event
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 from gptimage.transport.protocols import AsyncEventStream
 from gptimage.transport.retry import is_outage, is_unknown
@@ -217,7 +216,7 @@ class RetryingSender:
     async def _stream(self, request: HttpRequest) -> AsyncEventStream:
         source = await self.runtime.stream(request)
         # Who would rather pay twice wants another try for a stream that breaks at once, too.
-        return await await_first_event(source) if self.config.retry.unknown else source
+        return await _await_first_event(source) if self.config.retry.unknown else source
 
     async def _send_with_retry(
         self, plan: Plan, call: CallTracker, send: Callable[[HttpRequest], Awaitable[ResponseT]]
@@ -308,6 +307,38 @@ class TranslatedEvents:
     async def aclose(self) -> None:
         """Release the connection; harmless when done twice."""
         await self._source.aclose()
+
+
+@define
+class _Begun:
+    """An event stream whose first event is there already."""
+
+    source: AsyncEventStream
+    first: ServerEvent | None
+    rest: AsyncIterator[ServerEvent]
+
+    @property
+    def reply(self) -> HttpReply:
+        return self.source.reply
+
+    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        if self.first is not None:
+            yield self.first
+        async for event in self.rest:
+            yield event
+
+    async def aclose(self) -> None:
+        await self.source.aclose()
+
+
+async def _await_first_event(source: AsyncEventStream) -> AsyncEventStream:
+    """Read the first event of a stream: one that breaks before it is like no response at all."""
+    events = aiter(source)
+    try:
+        return _Begun(source, await anext(events, None), events)
+    except BaseException:
+        await source.aclose()
+        raise
 
 
 async def parse_large_in_thread(

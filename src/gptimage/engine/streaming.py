@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
 from gptimage._internal.json import table
 from gptimage.engine.parse import parse_response
 from gptimage.engine.plan import Plan, possible_cost
-from gptimage.errors import MalformedReplyError, OutcomeUnknownError
+from gptimage.errors import ApiError, MalformedReplyError, OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.images import StreamEvent, read_event
@@ -32,12 +32,15 @@ LARGE: Final = 1_000_000
 """Bytes from which decoding an event leaves the event loop."""
 
 
+T = TypeVar("T")
+
+
 def _as_it_is(reply: HttpReply) -> tuple[HttpReply, Mapping[str, str]]:
     return reply, {}
 
 
-class StreamReader:
-    """Takes the events of one stream in order, then says what came of it.
+class PreviewReader:
+    """What the readers of all streams share: previews, what could not be read, a stream cut short.
 
     Args:
         plan: What was sent.
@@ -48,8 +51,6 @@ class StreamReader:
         self._plan = plan
         self._head = head
         self._partials: list[PartialImage] = []
-        self._finals: list[StreamEvent] = []
-        self._whole: HttpReply | None = None
         self._notes: list[str] = []
         self._unread: list[bytes] = []
         self._took = False
@@ -65,6 +66,71 @@ class StreamReader:
         preview = self._take(event)
         self.event = None
         return preview
+
+    def _take(self, event: ServerEvent) -> PartialImage | None:
+        raise NotImplementedError
+
+    def _parsed(self, event: ServerEvent, parse: Callable[[ServerEvent], T]) -> T | None:
+        """Return what an event says, or None for one that cannot be read, which is saved."""
+        try:
+            return parse(event)
+        except ValueError:
+            if event.data.strip() != b"[DONE]":
+                self._notes.append("an event of the stream could not be read")
+                self._unread.append(bytes(event.data))
+            return None
+
+    def _preview(self, read: Callable[[], bytes], index: int) -> PartialImage | None:
+        try:
+            image = Image.from_bytes(read())
+        except ValueError as error:
+            self._notes.append(f"preview {index} could not be read: {error}")
+            return None
+        made_by = label_for(self._plan.request, None)
+        partial = PartialImage(image=evolve(image, made_by=made_by), index=index)
+        self._partials.append(partial)
+        return partial
+
+    def _failed(self, error: ApiError, *, has_image: bool) -> None:
+        if not has_image:
+            raise error
+        self._notes.append(f"the stream reported an error after a finished image: {error}")
+
+    def _is_stream(self) -> bool:
+        is_stream = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (is_stream or self._took)
+
+    def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
+        reason = str(broken) if broken else "the stream ended before the finished image"
+        previews = f"{len(self._partials)} previews are in .partials"
+        message = f"{reason}: {possible_cost(self._plan)}; {previews}"
+        max_cost, request_id = self._plan.max_cost, self._head.request_id
+        if not self._unread:
+            return OutcomeUnknownError(
+                message, possible_cost=max_cost, partials=self._partials, request_id=request_id
+            )
+        # An image may be in what could not be read; it is not thrown away.
+        return MalformedReplyError(
+            f"{message}, what could not be read is in .reply",
+            reply=b"\n\n".join(self._unread),
+            possible_cost=max_cost,
+            partials=self._partials,
+            request_id=request_id,
+        )
+
+
+class StreamReader(PreviewReader):
+    """Takes the events of one stream in order, then says what came of it.
+
+    Args:
+        plan: What was sent.
+        head: Status and headers of the answer; its whole body if it is no event stream.
+    """
+
+    def __init__(self, plan: Plan, head: HttpReply) -> None:
+        super().__init__(plan, head)
+        self._finals: list[StreamEvent] = []
+        self._whole: HttpReply | None = None
 
     def arrived(self) -> HttpReply | None:
         """Return the finished images that are here, as one plain reply; None without any.
@@ -82,22 +148,25 @@ class StreamReader:
         return reply if reply.status == 200 and reply.body else None
 
     def _take(self, event: ServerEvent) -> PartialImage | None:
-        try:
-            parsed = read_event(event)
-        except ValueError:
-            if event.data.strip() != b"[DONE]":
-                self._notes.append("an event of the stream could not be read")
-                self._unread.append(bytes(event.data))
+        parsed = self._parsed(event, read_event)
+        if parsed is None:
             return None
+        document = parsed.document
         if parsed.kind == "partial":
-            return self._preview(parsed)
+            most = self._plan.request.partial_images
+            if most is not None and len(self._partials) >= most:
+                return None  # a service that chooses how many there are
+            return self._preview(lambda: image_of(document.value, document) or b"", parsed.index)
         if parsed.kind == "completed":
             self._finals.append(parsed)
         elif parsed.kind == "error":
-            self._failed(parsed)
-        elif items(parsed.document.value):
+            error = error_from_event(
+                document.value, request_id=self._head.request_id, partials=self._partials
+            )
+            self._failed(error, has_image=bool(self._finals) or self._whole is not None)
+        elif items(document.value):
             self._whole = evolve(self._head, body=event.data)
-        elif parsed.document.images:
+        elif document.images:
             self._unread.append(bytes(event.data))
         return None
 
@@ -174,47 +243,3 @@ class StreamReader:
         except MalformedReplyError as error:
             error.partials = tuple(self._partials)
             raise
-
-    def _is_stream(self) -> bool:
-        is_stream = self._head.content_type == "text/event-stream" and not self._head.body
-        return self._head.status == 200 and (is_stream or self._took)
-
-    def _preview(self, event: StreamEvent) -> PartialImage | None:
-        most = self._plan.request.partial_images
-        if most is not None and len(self._partials) >= most:
-            return None  # a service that chooses how many there are
-        try:
-            image = Image.from_bytes(image_of(event.document.value, event.document) or b"")
-        except ValueError as error:
-            self._notes.append(f"preview {event.index} could not be read: {error}")
-            return None
-        made_by = label_for(self._plan.request, None)
-        partial = PartialImage(image=evolve(image, made_by=made_by), index=event.index)
-        self._partials.append(partial)
-        return partial
-
-    def _failed(self, event: StreamEvent) -> None:
-        error = error_from_event(
-            event.document.value, request_id=self._head.request_id, partials=self._partials
-        )
-        if not self._finals and self._whole is None:
-            raise error
-        self._notes.append(f"the stream reported an error after a finished image: {error}")
-
-    def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
-        reason = str(broken) if broken else "the stream ended before the finished image"
-        previews = f"{len(self._partials)} previews are in .partials"
-        message = f"{reason}: {possible_cost(self._plan)}; {previews}"
-        max_cost, request_id = self._plan.max_cost, self._head.request_id
-        if not self._unread:
-            return OutcomeUnknownError(
-                message, possible_cost=max_cost, partials=self._partials, request_id=request_id
-            )
-        # An image may be in what could not be read; it is not thrown away.
-        return MalformedReplyError(
-            f"{message}, what could not be read is in .reply",
-            reply=b"\n\n".join(self._unread),
-            possible_cost=max_cost,
-            partials=self._partials,
-            request_id=request_id,
-        )

@@ -201,6 +201,7 @@ def estimate(
     inputs: Sequence[tuple[int, int] | None] = (),
     on: date,
     batch: bool = False,
+    prompt_tokens: int | None = None,
 ) -> Estimate | None:
     """Return what a request may cost, or None when its size, quality, tokens or price are unknown.
 
@@ -214,18 +215,26 @@ def estimate(
         inputs: Pixel sizes of the input images; None for one that is not at hand.
         on: The day whose price row is used.
         batch: Use the Batch API's price.
+        prompt_tokens: Tokens of the prompt; one per 4 characters when left out.
     """
-    text = -(-len(prompt) // 4)
-    return _estimated(
-        spec,
-        text,
-        size=size,
-        quality=quality,
-        n=n,
-        partial_images=partial_images,
-        inputs=inputs,
-        on=on,
-        batch=batch,
+    text = -(-len(prompt) // 4) if prompt_tokens is None else prompt_tokens
+    price = spec.price(on, batch=batch)
+    # A service of tiers draws its smallest usual one where no size is asked for.
+    drawn = spec.output_tokens(*size, quality) if size else spec.tier_tokens.get("1K")
+    counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
+    seen = [tokens for tokens in counted if tokens is not None]
+    if price is None or drawn is None or len(seen) != len(counted):
+        return None
+    if spec.tier_tokens:  # what such a service shows on the way are its thoughts
+        partial_images = 0
+    output = n * (drawn + _PARTIAL_TOKENS * partial_images)
+    parts = ((text, price.text_input), (sum(seen), price.image_input), (output, price.image_output))
+    return Estimate(
+        usd=_sum(parts),
+        input_tokens=text + sum(seen),
+        output_tokens=output,
+        price=price,
+        notes=_notes(spec, bool(inputs), partial_images),
     )
 
 
@@ -255,7 +264,7 @@ def max_cost(
     names = spec.qualities if quality in (None, "auto") else (quality,)
     text = utf8_length(prompt)
     found = [
-        _estimated(spec, text, quality=name, size=pixels, **request)  # type: ignore[arg-type]  # the keywords of estimate(), passed through
+        estimate(spec, prompt=prompt, prompt_tokens=text, quality=name, size=pixels, **request)  # type: ignore[arg-type]  # the keywords of estimate(), passed through
         for name in names
         for pixels in ((size,) if size else spec.sizes.largest)
     ]
@@ -271,39 +280,6 @@ def utf8_length(text: str) -> int:
 def format_usd(amount: Decimal) -> str:
     """Four decimals for small amounts, two for large ones: ``$0.0131``, ``$12.50``."""
     return f"${amount:.2f}" if amount >= 10 else f"${amount:.4f}"
-
-
-def _estimated(
-    spec: ModelSpec,
-    text: int,
-    *,
-    size: tuple[int, int] | None,
-    quality: str | None,
-    n: int = 1,
-    partial_images: int = 0,
-    inputs: Sequence[tuple[int, int] | None] = (),
-    on: date,
-    batch: bool = False,
-) -> Estimate | None:
-    """Return what a request may cost when its prompt is so many tokens."""
-    price = spec.price(on, batch=batch)
-    # A service of tiers draws its smallest usual one where no size is asked for.
-    drawn = spec.output_tokens(*size, quality) if size else spec.tier_tokens.get("1K")
-    counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
-    seen = [tokens for tokens in counted if tokens is not None]
-    if price is None or drawn is None or len(seen) != len(counted):
-        return None
-    if spec.tier_tokens:  # what such a service shows on the way are its thoughts
-        partial_images = 0
-    output = n * (drawn + _PARTIAL_TOKENS * partial_images)
-    parts = ((text, price.text_input), (sum(seen), price.image_input), (output, price.image_output))
-    return Estimate(
-        usd=_sum(parts),
-        input_tokens=text + sum(seen),
-        output_tokens=output,
-        price=price,
-        notes=_notes(spec, bool(inputs), partial_images),
-    )
 
 
 def _notes(spec: ModelSpec, inputs: bool, partial_images: int) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from attrs import evolve
 from gptimage._internal.json import array, count, table
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.providers.base import Provider
-from gptimage.providers.openai.images import EDIT_PATH, MAX_DATA_URL
+from gptimage.providers.openai.images import EDIT_PATH, data_url
 from gptimage.transport.base64_body import loads
-from gptimage.transport.http import FilePart, HttpReply, HttpRequest, ServerEvent
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
 _LEAST: Final = frozenset({"prompt", "model", "n", "size", "extra_body"})
@@ -280,17 +280,9 @@ def _pixels(
 
 def _urls(request: HttpRequest) -> list[str]:
     """Return the input images as data URLs."""
-    return [_data_url(part) for part in request.files] if request.path == EDIT_PATH else []
-
-
-def _data_url(part: FilePart) -> str:
-    import pybase64
-
-    url = f"data:{part.content_type};base64,{pybase64.b64encode(part.data).decode('ascii')}"
-    if len(url) > MAX_DATA_URL:
-        size = f"<{len(part.data)} bytes>"
-        raise _refused("images", size, "it goes as JSON", "Image.shrink(15_000_000)")
-    return url
+    parts = request.files if request.path == EDIT_PATH else ()
+    what = "this service, which takes no files"
+    return [data_url("images", part.content_type, part.data, what) for part in parts]
 
 
 def _rewritten(

@@ -16,13 +16,11 @@ from gptimage.models.catalog import Models
 from gptimage.sandbox.dialect import (
     INVALID_KEY,
     JSON,
-    WRONG_AZURE_KEY,
     Dialect,
     Provider,
     bearer,
-    no_deployment,
 )
-from gptimage.sandbox.failures import ErrorReply
+from gptimage.sandbox.failures import ErrorReply, refusal
 from gptimage.sandbox.images_api import Policy
 from gptimage.sandbox.wire import is_multipart
 from gptimage.transport.http import HttpReply, HttpRequest
@@ -58,7 +56,7 @@ class Azure(Dialect):
         """
         key = headers.get("api-key", "").strip() or bearer(headers)
         if not key or key == INVALID_KEY:
-            raise ErrorReply(WRONG_AZURE_KEY, code="401", status=401)
+            raise refusal("azure_key")
 
     def arrived(
         self, request: HttpRequest, deployment: str | None, query: Mapping[str, str], policy: Policy
@@ -71,23 +69,19 @@ class Azure(Dialect):
         version = query.get("api-version")
         if deployment is None:
             if version not in _UNDATED:
-                raise ErrorReply("Resource not found", code="404", status=404)
+                raise refusal("azure_resource")
             if self.draws(request.path):
                 _check_deployment(str(request.body.get("model", "")), policy)
         else:
             if version is None or not _DATED.fullmatch(version) or version < _FIRST:
-                raise ErrorReply("Resource not found", code="404", status=404)
+                raise refusal("azure_resource")
             _check_deployment(deployment, policy)
             # The SDK's client leaves the name in the body of JSON; another name is a mistake.
             if request.body.get("model", deployment) != deployment:
                 raise ErrorReply("Unknown parameter: 'model'.", code="unknown_parameter")
             request = evolve(request, body={**request.body, "model": deployment})
         if request.path == "/images/edits" and not is_multipart(request):
-            raise ErrorReply(
-                "Unsupported content type: 'application/json'. This API method only accepts"
-                " 'multipart/form-data' requests.",
-                code="unsupported_content_type",
-            )
+            raise refusal("form_only")
         return request
 
     def refuse(self, error: ErrorReply, request_id: str) -> HttpReply:
@@ -119,9 +113,8 @@ class Azure(Dialect):
                 "message": "The system is currently experiencing high demand. Please try later.",
             }
         elif error.status in (401, 404):
-            found = {"code": code or str(error.status), "message": found["message"]}
-            if error.status == 401:
-                found = {"code": "401", "message": WRONG_AZURE_KEY}
+            told = refusal("azure_key").error if error.status == 401 else found
+            found = {"code": told["code"] or str(error.status), "message": told["message"]}
         body = json.dumps({"error": found}).encode()
         return HttpReply(status=error.status, headers=headers, body=body)
 
@@ -130,4 +123,4 @@ def _check_deployment(name: str, policy: Policy) -> None:
     """Refuse a model that Azure has not, or has no longer."""
     spec = policy.models.get(name)
     if spec is None or spec.offered != "yes" or spec.state(policy.today) == "shut_down":
-        raise no_deployment()
+        raise refusal("azure_deployment")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, Final, Literal
 from urllib.parse import unquote
@@ -19,7 +18,7 @@ from attrs import evolve
 
 from gptimage.models.catalog import Models
 from gptimage.sandbox import replies
-from gptimage.sandbox.failures import ErrorReply, wrong_key
+from gptimage.sandbox.failures import ErrorReply, refusal
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.job import Job
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
@@ -38,16 +37,6 @@ Keep = Callable[[bytes, str], str]
 """Keeps the bytes of an image, and returns the address that serves them under this extension."""
 
 _AZURE: Final = re.compile(r"/deployments/([^/]+)(/images/(?:generations|edits))")
-_NO_KEY: Final = (
-    "You didn't provide an API key. You need to provide your API key in an Authorization header"
-    " using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from"
-    " https://platform.openai.com/account/api-keys."
-)
-WRONG_AZURE_KEY: Final = (
-    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a"
-    " valid key for an active subscription and use a correct regional API endpoint for your"
-    " resource."
-)
 
 
 def route(path: str) -> tuple[str, str | None]:
@@ -103,8 +92,8 @@ class Dialect:
         if key and key != INVALID_KEY:
             return
         if path.startswith("/openai/"):
-            raise ErrorReply(WRONG_AZURE_KEY, code="401", status=401)
-        raise wrong_key() if key else ErrorReply(_NO_KEY, status=401)
+            raise refusal("azure_key")
+        raise refusal("unauthorized" if key else "no_key")
 
     def arrived(
         self, request: HttpRequest, deployment: str | None, query: Mapping[str, str], policy: Policy
@@ -117,10 +106,10 @@ class Dialect:
         if deployment is None:
             return request
         if "api-version" not in query:
-            raise ErrorReply("Resource not found", code="404", status=404)
+            raise refusal("azure_resource")
         spec = policy.models.get(deployment)
         if spec is None or spec.state(policy.today) == "shut_down":
-            raise no_deployment()
+            raise refusal("azure_deployment")
         return evolve(request, body={**request.body, "model": deployment})
 
     def accept(self, request: HttpRequest, policy: Policy) -> Job:
@@ -166,18 +155,3 @@ class Dialect:
         """
         del policy
         raise ErrorReply(f"Invalid URL ({request.method} {request.path[:200]})", status=404)
-
-
-def no_deployment() -> ErrorReply:
-    """Refuse a deployment that Azure does not have."""
-    message = (
-        "The API deployment for this resource does not exist. If you created the"
-        " deployment within the last 5 minutes, please wait a moment and try again."
-    )
-    return ErrorReply(message, code="DeploymentNotFound", status=404)
-
-
-def brief_head(request_id: str, started: float) -> dict[str, str]:
-    """Return the headers of a service that names the request and how long it took."""
-    took = round((time.monotonic() - started) * 1000)
-    return {"x-request-id": request_id, "server-timing": f"total;dur={took}"}

@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from random import Random
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from attrs import frozen
 
@@ -20,10 +23,7 @@ from gptimage.errors import InvalidRequestError
 from gptimage.transport.http import HttpReply
 
 
-# How the service says no: one exception per error body, worded as the service words it.
-#
-# Wording and codes were taken from recorded replies where some were found, and from the
-# service's general pattern where none were.
+# How the service says no: one exception per error body, in the words of ``refusals.toml``.
 
 USER_ERROR: Final = "image_generation_user_error"
 INVALID: Final = "invalid_request_error"
@@ -70,31 +70,51 @@ class ErrorReply(Exception):  # noqa: N818  # control flow inside the sandbox, n
         return {**self.error, "message": message}
 
 
+@cache
+def _recorded() -> Mapping[str, Mapping[str, Any]]:
+    text = files("gptimage.sandbox").joinpath("refusals.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def refusal(name: str, /, param: str | None = None, **words: object) -> ErrorReply:
+    """Refuse in the words of ``refusals.toml``.
+
+    Args:
+        name: Which of them.
+        param: The parameter it is about.
+        **words: What stands in place of the names in braces.
+    """
+    row = dict(_recorded()[name])
+    given = {"param": param, "request_id": "{request_id}", **words}
+    return ErrorReply(row.pop("message").format_map(given), param=param, **row)
+
+
 def unknown(param: str) -> ErrorReply:
     """Refuse a parameter the endpoint does not have."""
-    return ErrorReply(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
+    return refusal("unknown", param)
 
 
 def missing(param: str) -> ErrorReply:
     """Refuse a request without a parameter the endpoint needs."""
-    message = f"Missing required parameter: '{param}'."
-    return ErrorReply(message, code="missing_required_parameter", param=param)
+    return refusal("missing", param)
 
 
 def wrong_type(param: str, expected: str, value: object) -> ErrorReply:
     """Refuse a value of the wrong JSON type."""
-    message = f"Invalid type for '{param}': expected {expected}, but got {_kind(value)} instead."
-    return ErrorReply(message, code="invalid_type", param=param)
+    return refusal("wrong_type", param, expected=expected, kind=_kind(value))
 
 
 def not_one_of(param: str, value: str, allowed: Sequence[str]) -> ErrorReply:
     """Refuse a value that is not in the list."""
-    quoted = [f"'{name}'" for name in allowed]
-    listed = (
-        " and ".join(quoted) if len(quoted) < 3 else f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
-    )
-    message = f"Invalid value: '{value[:100]}'. Supported values are: {listed}."
-    return ErrorReply(message, code="invalid_value", param=param)
+    two = len(allowed) < 3
+    listed = " and ".join(f"'{name}'" for name in allowed) if two else quoted_list(allowed)
+    return refusal("not_one_of", param, value=value[:100], listed=listed)
+
+
+def quoted_list(names: Sequence[str]) -> str:
+    """Return names in quotation marks: ``'a', 'b', and 'c'``."""
+    *first, last = [f"'{name}'" for name in names]
+    return f"{', '.join(first)}, and {last}" if first else last
 
 
 def out_of_range(param: str, value: float, low: float, high: float) -> ErrorReply:
@@ -111,22 +131,9 @@ def out_of_range(param: str, value: float, low: float, high: float) -> ErrorRepl
     return ErrorReply(message, code=code, param=param)
 
 
-def too_long(param: str, length: int, limit: int) -> ErrorReply:
-    """Return a string longer than allowed."""
-    message = (
-        f"Invalid '{param}': string too long. Expected a string with maximum length {limit},"
-        f" but got a string with length {length} instead."
-    )
-    return ErrorReply(message, code="string_above_max_length", param=param)
-
-
 def empty(param: str) -> ErrorReply:
     """Refuse an empty string."""
-    message = (
-        f"Invalid '{param}': empty string. Expected a string with minimum length 1,"
-        " but got an empty string instead."
-    )
-    return ErrorReply(message, code="empty_string", param=param)
+    return refusal("empty", param)
 
 
 def user_error(message: str, param: str | None, code: str = "invalid_value") -> ErrorReply:
@@ -135,13 +142,8 @@ def user_error(message: str, param: str | None, code: str = "invalid_value") -> 
 
 
 def duplicate(param: str) -> ErrorReply:
-    """Return a parameter given twice."""
-    message = (
-        f"Duplicate parameter: '{param}'. You provided multiple values for this parameter, whereas"
-        " only one is allowed. If you are trying to provide a list of values, use the array syntax"
-        f" instead e.g. '{param}[]=<value>'."
-    )
-    return ErrorReply(message, code="duplicate_parameter", param=param)
+    """Refuse a parameter given twice."""
+    return refusal("duplicate", param)
 
 
 def _kind(value: object) -> str:
@@ -340,105 +342,32 @@ def at_once(fault: Fault, body: Mapping[str, object], usual: str) -> HttpReply |
             return HttpReply(status=503, headers={"content-type": "text/plain"})
         case "rate_limit":
             raise _rate_limit(name, fault.retry_after)
-        case "unverified":
-            raise _unverified(name)
         case "moderation":
             raise moderation("input")
-        case "quota":
-            raise _quota()
-        case "billing":
-            raise ErrorReply(
-                "Billing hard limit has been reached", code="billing_hard_limit_reached"
-            )
-        case "server":
-            raise failed()
-        case "overloaded":
-            raise _overloaded()
-        case "unauthorized":
-            raise wrong_key()
+        case "unverified" | "quota" | "billing" | "server" | "overloaded" | "unauthorized":
+            raise refusal(fault.scenario, model=name)
         case _:
             return None
 
 
 def moderation(stage: str) -> ErrorReply:
     """Refuse by the safety system: the prompt (``input``) or the result (``output``)."""
-    return ErrorReply(
-        "Your request was rejected by the safety system. If you believe this is an error, contact"
-        " us at help.openai.com and include the request ID {request_id}."
-        " safety_violations=[sexual].",
-        code="moderation_blocked",
-        type=USER_ERROR,
-        moderation_details={"moderation_stage": stage, "categories": ["sexual"]},
-    )
-
-
-def failed() -> ErrorReply:
-    """Generation failed on the service's side."""
-    return ErrorReply(
-        "Image generation failed",
-        code="image_generation_failed",
-        type="image_generation_server_error",
-        status=500,
-    )
+    found = refusal("moderation")
+    found.error["moderation_details"] = {"moderation_stage": stage, "categories": ["sexual"]}
+    return found
 
 
 def _rate_limit(model: str, wait: float) -> ErrorReply:
     shown = f"{wait:g}s" if wait >= 1 else f"{math.ceil(wait * 1000)}ms"
-    return ErrorReply(
-        f"Rate limit reached for {model} (for limit gpt-image) in organization org-sandbox on"
-        f" input-images per min: Limit 5, Used 5, Requested 1. Please try again in {shown}.",
-        code="rate_limit_exceeded",
-        type="input-images",
-        status=429,
-        headers={
-            "retry-after": f"{math.ceil(wait)}",
-            "retry-after-ms": f"{math.ceil(wait * 1000)}",
-            "x-ratelimit-limit-input-images": "5",
-            "x-ratelimit-remaining-input-images": "0",
-            "x-ratelimit-reset-input-images": shown,
-        },
-    )
-
-
-def _unverified(model: str) -> ErrorReply:
-    return ErrorReply(
-        f"Your organization must be verified to use the model `{model}`. Please go to:"
-        " https://platform.openai.com/settings/organization/general and click on Verify"
-        " Organization. If you just verified, it can take up to 15 minutes for access to"
-        " propagate.",
-        status=403,
-    )
-
-
-def _quota() -> ErrorReply:
-    return ErrorReply(
-        "You exceeded your current quota, please check your plan and billing details. For more"
-        " information on this error, read the docs:"
-        " https://platform.openai.com/docs/guides/error-codes/api-errors.",
-        code="insufficient_quota",
-        type="insufficient_quota",
-        status=429,
-    )
-
-
-def _overloaded() -> ErrorReply:
-    return ErrorReply(
-        "The server is currently overloaded with other requests. Sorry about that! You can retry"
-        " your request, or contact us through our help center at help.openai.com if the error"
-        " persists.",
-        type="server_error",
-        status=503,
-    )
-
-
-def wrong_key() -> ErrorReply:
-    """Refuse a key the service does not know."""
-    return ErrorReply(
-        "Incorrect API key provided: sk-inv***lid. You can find your API key at"
-        " https://platform.openai.com/account/api-keys.",
-        code="invalid_api_key",
-        status=401,
-    )
+    found = refusal("rate_limit", model=model, wait=shown)
+    found.headers = {
+        "retry-after": f"{math.ceil(wait)}",
+        "retry-after-ms": f"{math.ceil(wait * 1000)}",
+        "x-ratelimit-limit-input-images": "5",
+        "x-ratelimit-remaining-input-images": "0",
+        "x-ratelimit-reset-input-images": shown,
+    }
+    return found
 
 
 # OpenAI's image service, offline: a request in, a reply out, no key, no network, no cost.

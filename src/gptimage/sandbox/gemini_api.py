@@ -21,7 +21,7 @@ from gptimage._internal.json import table
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.sandbox import drawing
 from gptimage.sandbox.dialect import INVALID_KEY, JSON, Dialect, Keep, Provider
-from gptimage.sandbox.failures import ErrorReply
+from gptimage.sandbox.failures import ErrorReply, refusal
 from gptimage.sandbox.images_api import Policy, decoded_image
 from gptimage.sandbox.job import InputImage, Job
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
@@ -113,11 +113,7 @@ class Gemini(Dialect):
         query = re.search(r"[?&]key=([^&]+)", path)
         key = headers.get("x-goog-api-key", "").strip() or (query[1] if query else "")
         if not key:
-            raise ErrorReply(
-                "Method doesn't allow unregistered callers (callers without established identity)."
-                " Please use API Key or other form of API consumer identity to call this API.",
-                status=403,
-            )
+            raise refusal("gemini_key")
         if key == INVALID_KEY:
             raise ErrorReply("", code="invalid_api_key")
 
@@ -241,11 +237,8 @@ class _Object:
             camel = re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
             if camel not in known:
                 at = f" at '{self.path}'" if self.path else ""
-                raise ErrorReply(
-                    f'Invalid JSON payload received. Unknown name "{name[:100]}"{at}:'
-                    " Cannot find field.",
-                    param=self.path or name[:100],
-                )
+                param = self.path or name[:100]
+                raise refusal("gemini_name", param, name=name[:100], place=at)
             read[camel] = value
         return _Object(read, self.path)
 
@@ -281,12 +274,7 @@ class _Object:
 def _alive(model: str, policy: Policy) -> ModelSpec:
     spec = policy.models.get(model)
     if spec is None or spec.state(policy.today) == "shut_down":
-        raise ErrorReply(
-            f"models/{model[:100]} is not found for API version v1beta, or is not supported for"
-            " generateContent. Call ListModels to see the list of available models and their"
-            " supported methods.",
-            status=404,
-        )
+        raise refusal("gemini_model", model=model[:100])
     return spec
 
 
@@ -297,10 +285,7 @@ def _check_config(body: _Object, config: _Object, thinking: _Object, spec: Model
     wanted = config.values.get("responseModalities") or ["TEXT", "IMAGE"]
     named = {str(each).upper() for each in cast("list[object]", wanted)}
     if not named <= {"TEXT", "IMAGE"}:
-        raise ErrorReply(
-            "Model does not support the requested response modalities:"
-            f" {', '.join(sorted(named)).lower()}"
-        )
+        raise refusal("gemini_modalities", listed=", ".join(sorted(named)).lower())
     if "IMAGE" not in named:
         raise ErrorReply("The sandbox draws images: responseModalities must have IMAGE.")
     for name in ("responseMimeType", "responseSchema", "responseJsonSchema"):
@@ -352,11 +337,7 @@ def _check_signed(part: _Object, spec: ModelSpec, turn: int, index: int) -> None
     if signature not in (None, "", _SIGNATURE, _UNSIGNED):
         raise ErrorReply("Corrupted thought signature.")
     if spec.id != _OLDEST and not signature and not part.values.get("thought"):
-        raise ErrorReply(
-            f"Image part is missing a thought_signature in content position {turn + 1}, part"
-            f" position {index + 1}. Please refer to"
-            " https://ai.google.dev/gemini-api/docs/thought-signatures for more details."
-        )
+        raise refusal("gemini_signature", turn=turn + 1, part=index + 1)
 
 
 def _inline(blob: _Object) -> InputImage:

@@ -19,7 +19,7 @@ from attrs import evolve
 
 from gptimage._internal.keywords import one_of, refused, strict_class, text, whole
 from gptimage.sandbox import replies, wire
-from gptimage.sandbox.failures import Cut, ErrorReply
+from gptimage.sandbox.failures import Cut, ErrorReply, refusal
 from gptimage.sandbox.service import CONTROL, VARIATIONS, Sandbox, SandboxReply
 from gptimage.sandbox.wire import MULTIPART, BadBodyError, read_body
 from gptimage.transport.http import HttpReply, HttpRequest
@@ -28,11 +28,6 @@ from gptimage.transport.http import HttpReply, HttpRequest
 _logger: Final = logging.getLogger(__name__)
 _LAST_PORT: Final = 65_535
 _IDLE_SECONDS: Final = 120.0
-_JSON_HINT: Final = (
-    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using"
-    " your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was"
-    " not valid JSON.)"
-)
 
 
 @strict_class
@@ -331,9 +326,9 @@ def _parsed(body: bytearray) -> dict[str, object]:
     try:
         value = json.loads(body, parse_constant=_no_such_number)
     except (ValueError, RecursionError) as error:
-        raise ErrorReply(_JSON_HINT) from error
+        raise refusal("no_json") from error
     if not isinstance(value, dict):
-        raise ErrorReply(_JSON_HINT)
+        raise refusal("no_json")
     return cast("dict[str, object]", value)
 
 

@@ -27,13 +27,15 @@ from gptimage.sandbox.failures import (
     ErrorReply,
     duplicate,
     missing,
+    quoted_list,
+    refusal,
     unknown,
     user_error,
     wrong_type,
 )
 from gptimage.sandbox.job import InputImage, Job
 from gptimage.sandbox.scene import read_scene
-from gptimage.sandbox.wire import MULTIPART, Reader, is_multipart, nested
+from gptimage.sandbox.wire import Reader, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
 
 
@@ -95,7 +97,7 @@ def _from_form(request: HttpRequest) -> dict[str, list[FilePart]]:
     if not found["images"]:
         raise missing("image")
     if len(found["images"]) > _MAX_INPUTS:
-        raise _too_many("image", len(found["images"]))
+        raise refusal("too_many", "image", limit=_MAX_INPUTS, length=len(found["images"]))
     for number, part in enumerate(found["images"]):
         _check_file(
             part, f"image[{number}]" if part.name == "image[]" else "image", _TYPES, _MAX_BYTES
@@ -108,24 +110,10 @@ def _from_form(request: HttpRequest) -> dict[str, list[FilePart]]:
 
 def _check_file(part: FilePart, name: str, types: tuple[str, ...], limit: int) -> None:
     if part.content_type not in types:
-        quoted = [f"'{kind}'" for kind in types]
-        listed = f"{', '.join(quoted[:-1])}, and {quoted[-1]}" if len(types) > 1 else quoted[0]
-        message = (
-            f"Invalid file '{name}': unsupported mimetype ('{part.content_type[:100]}')."
-            f" Supported file formats are {listed}."
-        )
-        raise ErrorReply(message, code="unsupported_file_mimetype", param=name)
+        kind = part.content_type[:100]
+        raise refusal("mimetype", name, kind=kind, listed=quoted_list(types))
     if len(part.data) >= limit:
-        message = f"Invalid file '{name}': the file must be smaller than {limit // 1_000_000}MB."
-        raise ErrorReply(message, code="file_too_large", param=name)
-
-
-def _too_many(param: str, count: int) -> ErrorReply:
-    message = (
-        f"Invalid '{param}': array too long. Expected an array with maximum length {_MAX_INPUTS},"
-        f" but got an array with length {count} instead."
-    )
-    return ErrorReply(message, code="array_above_max_length", param=param)
+        raise refusal("file_too_large", name, limit=limit // 1_000_000)
 
 
 def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[FilePart]]:
@@ -135,13 +123,9 @@ def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[Fil
         raise wrong_type("images", "an array of objects", read.body["images"])
     images = read.array("images")
     if not images:
-        message = (
-            "Invalid 'images': empty array. Expected an array with minimum length 1,"
-            " but got an empty array instead."
-        )
-        raise ErrorReply(message, code="empty_array", param="images")
+        raise refusal("empty_array", "images")
     if len(images) > _MAX_INPUTS:
-        raise _too_many("images", len(images))
+        raise refusal("too_many", "images", limit=_MAX_INPUTS, length=len(images))
     found = {"images": [_referenced(each, uploads, _MAX_BYTES) for each in read.objects("images")]}
     for name, limit in (("mask", _MAX_MASK_BYTES), ("markup", _MAX_BYTES)):
         given = read.object(name)
@@ -184,15 +168,11 @@ def _from_url(url: str, name: str) -> FilePart:
         try:
             data = base64.b64decode(url[match.end() :], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ErrorReply(
-                "Invalid base64 image_url.", code="invalid_base64", param=f"{name}.image_url"
-            ) from error
+            raise refusal("base64", f"{name}.image_url") from error
         return FilePart(name=name, filename=name, content_type=match[1].lower(), data=data)
     if url.startswith(("http://", "https://")):  # the sandbox has no network: nothing is reachable
-        message = f"Error while downloading {url[:200]}."
-        raise ErrorReply(message, code="invalid_image_url", param=f"{name}.image_url")
-    message = f"Invalid '{name}.image_url': expected an http(s) URL or a base64 data URL."
-    raise ErrorReply(message, code="invalid_image_url", param=f"{name}.image_url")
+        raise refusal("download", f"{name}.image_url", url=url[:200])
+    raise refusal("image_url", f"{name}.image_url")
 
 
 def decoded_image(data: bytes, declared: str) -> InputImage | None:
@@ -409,7 +389,7 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
     """
     form = is_multipart(request)
     if operation == "generation" and form:
-        raise _json_only()
+        raise refusal("json_only")
     read = Reader(nested(request.body) if form else request.body, form)
     files = {part.name.removesuffix("[]") for part in request.files}
     read.only(_GENERATION if operation == "generation" else _EDIT_FORM if form else _EDIT_JSON)
@@ -437,15 +417,6 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
     if operation == "edit":
         job = evolve(job, **collect(request, read, job.spec, policy.uploads))
     return _completed(read, job, policy)
-
-
-def _json_only() -> ErrorReply:
-    message = (
-        f"Unsupported content type: '{MULTIPART}'. This API method only accepts 'application/json'"
-        f" requests, but you specified the header 'Content-Type: {MULTIPART}'. Please try again"
-        " with a supported content type."
-    )
-    return ErrorReply(message, code="unsupported_content_type")
 
 
 def _user(read: Reader) -> str | None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 from gptimage.models.catalog import Models, ModelSpec
-from gptimage.sandbox.failures import ErrorReply, duplicate, missing, unknown, wrong_type
+from gptimage.sandbox.failures import ErrorReply, duplicate, missing, refusal, unknown, wrong_type
 from gptimage.sandbox.wire import Reader, excess, is_multipart, nested, page
 from gptimage.transport.http import FilePart, HttpRequest
 
@@ -201,11 +201,7 @@ def provenance(
         found = has_manifest(data)
     except ValueError as error:
         if not any(data[at:].startswith(magic) for at, magic in _AUDIO):
-            message = (
-                "Invalid file 'file': unsupported file format. Supported formats are PNG, JPEG,"
-                " WebP, GIF and audio."
-            )
-            raise ErrorReply(message, code="unsupported_file_mimetype", param="file") from error
+            raise refusal("no_image_or_audio", "file") from error
     else:
         openai = found and b"OpenAI" in data
         results.append(

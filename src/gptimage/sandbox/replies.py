@@ -70,7 +70,8 @@ def whole(job: Job, models: Models, created: int) -> bytes:
     """Return the JSON body with every image of a job."""
     body: dict[str, Any] = {
         "created": created,
-        **_echo(job),
+        **shown(job),
+        **({"safety_identifier": job.safety_identifier} if job.safety_identifier else {}),
         "data": [{"b64_json": _text(drawing.paint(job, index))} for index in range(job.n)],
         "usage": usage(job, models, images=job.n),
     }
@@ -103,7 +104,7 @@ def _event(job: Job, kind: str, data: bytes, created: int, extra: dict[str, obje
         "type": name,
         "b64_json": _text(data),
         "created_at": created,
-        **_echo(job, identified=False),
+        **shown(job),
         **extra,
     }
     return ServerEvent(name=name, data=json.dumps(body).encode())
@@ -121,17 +122,14 @@ def encoded(event: ServerEvent) -> bytes:
     return b"%sdata: %s\n\n" % (name, event.data)
 
 
-def _echo(job: Job, *, identified: bool = True) -> dict[str, object]:
+def shown(job: Job) -> dict[str, object]:
     """Return what a reply repeats of the request, defaults resolved."""
-    echo: dict[str, object] = {
+    return {
         "background": "transparent" if job.transparent else "opaque",
         "output_format": job.format,
         "quality": job.quality,
         "size": f"{job.width}x{job.height}",
     }
-    if identified and job.safety_identifier:
-        echo["safety_identifier"] = job.safety_identifier
-    return echo
 
 
 def _text(data: bytes) -> str:

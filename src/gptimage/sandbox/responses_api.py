@@ -24,7 +24,7 @@ from gptimage.sandbox import drawing, failures
 from gptimage.sandbox.conversations_api import Conversations
 from gptimage.sandbox.failures import Cut, ErrorReply, Fault
 from gptimage.sandbox.images_api import Policy
-from gptimage.sandbox.replies import svg_usage, usage
+from gptimage.sandbox.replies import shown, svg_usage, usage
 from gptimage.sandbox.responses_input import Item, words
 from gptimage.sandbox.responses_validation import ValidatedTurn, validate_turn
 from gptimage.sandbox.wire import Reader, excess, page
@@ -185,7 +185,7 @@ class Responses:
             self._store(turn)
             return evolve(_whole(turn.response()), fault=fault)
         if scenario == "stream_error":
-            raise failures.failed()
+            raise failures.refusal("server")
         if scenario == "timeout":
             return TurnReply(reply=HttpReply(status=200, headers=_JSON), fault=fault)
         turn.complete(self._now())
@@ -388,7 +388,7 @@ class _Turn:
             yield from self._drawing()
             if self._scenario == "stream_error":
                 # The service nests the error; its documentation has the same fields flat.
-                error = failures.failed().named(self._request_id)
+                error = failures.refusal("server").named(self._request_id)
                 flat = {name: error[name] for name in ("code", "message", "param")}
                 yield _event("error", error=error, **flat)
                 return
@@ -417,9 +417,7 @@ class _Turn:
         for number, data in enumerate(images[:-1]):
             part: Item = {"partial_image_index": number, "partial_image_b64": _base64(data)}
             kind = "response.image_generation_call.partial_image"
-            more: Item = {"output_format": job.format, "size": f"{job.width}x{job.height}"}
-            more |= {"quality": job.quality, "background": _background(transparent=job.transparent)}
-            yield _event(kind, **where, **part, **more)
+            yield _event(kind, **where, **part, **shown(job))
             if self._scenario:
                 break
         if self._scenario == "cut":
@@ -469,10 +467,7 @@ class _Turn:
             return item
         return {
             **item,
-            "background": _background(transparent=job.transparent),
-            "output_format": job.format,
-            "quality": job.quality,
-            "size": f"{job.width}x{job.height}",
+            **shown(job),
             "result": _base64(self.images[self._call_id]),
             **({"svg_usage": svg_usage(job)} if job.format == "svg" else {}),
         }
@@ -530,10 +525,6 @@ def _nbytes(turn: _Turn) -> int:
 
 def _event(kind: str, **fields: object) -> _Event:
     return kind, fields
-
-
-def _background(*, transparent: bool) -> str:
-    return "transparent" if transparent else "opaque"
 
 
 def _base64(data: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import Final, Literal, cast
 from attrs import field, frozen
 
 from gptimage.image.image import Image
-from gptimage.sandbox.failures import ErrorReply, empty, missing, not_one_of, user_error
+from gptimage.sandbox.failures import ErrorReply, empty, missing, not_one_of, refusal, user_error
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.job import Job
 from gptimage.sandbox.responses_input import History, Item, TurnInput, given_values
@@ -168,9 +168,7 @@ def _images_before(
 ) -> Mapping[str, bytes]:
     if conversation is not None:
         if previous is not None:
-            names = "'previous_response_id' and 'conversation'"
-            message = f"Mutually exclusive parameters: {names}. Provide only one of them."
-            raise ErrorReply(message, code="mutually_exclusive_parameters")
+            raise refusal("exclusive")
         if (found := history.conversation(conversation)) is None:
             message = f"Conversation with id '{conversation[:100]}' not found."
             raise ErrorReply(message, param="conversation", status=404)
@@ -179,8 +177,7 @@ def _images_before(
         return {}
     found = history.images(previous)
     if found is None:
-        message = f"Previous response with id '{previous[:100]}' not found."
-        raise ErrorReply(message, code="previous_response_not_found", param="previous_response_id")
+        raise refusal("previous_response", "previous_response_id", id=previous[:100])
     return found
 
 

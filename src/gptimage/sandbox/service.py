@@ -441,7 +441,7 @@ def _check_drift(drift: object) -> None:
 
 _LATE: Final[dict[str, Callable[[], ErrorReply]]] = {
     "moderation_output": lambda: failures.moderation("output"),
-    "stream_error": failures.failed,
+    "stream_error": lambda: failures.refusal("server"),
 }
 
 
@@ -536,13 +536,9 @@ def _shortened(value: object) -> object:
 def _no_such(request: HttpRequest) -> ErrorReply:
     methods = (allow for pattern, allow in _METHODS if pattern.fullmatch(request.path))
     if allow := next(methods, None):
-        message = (
-            f"Not allowed to {request.method} on /v1{request.path}."
-            " (HINT: Perhaps you meant to use a different HTTP method?)"
-        )
-        return ErrorReply(
-            message, code="method_not_supported", status=405, headers={"allow": allow}
-        )
+        found = failures.refusal("wrong_method", method=request.method, path=request.path)
+        found.headers["allow"] = allow
+        return found
     return ErrorReply(f"Invalid URL ({request.method} /v1{request.path[:200]})", status=404)
 
 

@@ -208,7 +208,7 @@ class Reader:
         if required and not value:
             raise failures.empty(param)
         if value and limit is not None and len(value) > limit:
-            raise failures.too_long(param, len(value), limit)
+            raise failures.refusal("too_long", param, length=len(value), limit=limit)
         return value
 
     def choice(self, name: str, allowed: Sequence[str]) -> str | None:

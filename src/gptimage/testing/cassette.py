@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from gptimage.testing import sanitize
 from gptimage.transport.base64_body import reassemble
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 from gptimage.transport.interception import intercepting
-from gptimage.transport.protocols import AsyncEventStream, EventStream
+from gptimage.transport.protocols import AsyncEventStream
 
 
 Mode: TypeAlias = Literal["once", "strict", "add", "rewrite"]
@@ -112,20 +112,10 @@ class Cassette:
             chosen = "strict" if self._entries else "add"
         self.mode: Literal["strict", "add", "rewrite"] = cast("Any", chosen)
 
-    def send(self, request: HttpRequest, send: Callable[[HttpRequest], HttpReply]) -> HttpReply:
-        """Reply from the recording, or send and record."""
-        request, key = self._identify(request)
-        found = self._next(request, key)
-        if found is not None:
-            return _reply(found)
-        reply = send(request)
-        self.record(request, reply, key=key)
-        return reply
-
-    async def asend(
+    async def send(
         self, request: HttpRequest, send: Callable[[HttpRequest], Awaitable[HttpReply]]
     ) -> HttpReply:
-        """`send`, awaited."""
+        """Reply with the recording, or send and record the reply."""
         request, key = self._identify(request)
         found = self._next(request, key)
         if found is not None:
@@ -134,25 +124,15 @@ class Cassette:
         self.record(request, reply, key=key)
         return reply
 
-    def stream(
-        self, request: HttpRequest, stream: Callable[[HttpRequest], EventStream]
-    ) -> EventStream:
+    async def stream(
+        self, request: HttpRequest, stream: Callable[[HttpRequest], Awaitable[AsyncEventStream]]
+    ) -> AsyncEventStream:
         """Reply with the events of the recording, or send and record them."""
         request, key = self._identify(request)
         found = self._next(request, key)
         if found is not None:
             return _Replay(found)
-        return _Recording(self, request, key, stream(request))
-
-    async def astream(
-        self, request: HttpRequest, stream: Callable[[HttpRequest], Awaitable[AsyncEventStream]]
-    ) -> AsyncEventStream:
-        """`stream`, awaited."""
-        request, key = self._identify(request)
-        found = self._next(request, key)
-        if found is not None:
-            return _AsyncReplay(found)
-        return _AsyncRecording(self, request, key, await stream(request))
+        return _Recording(self, request, key, await stream(request))
 
     def record(
         self,
@@ -297,65 +277,23 @@ def _reply(recorded: Mapping[str, Any]) -> HttpReply:
 
 
 class _Replay:
-    """`EventStream` of a recording."""
+    """`AsyncEventStream` of a recording."""
 
     def __init__(self, recorded: Mapping[str, Any]) -> None:
         self._events: list[Mapping[str, Any]] = recorded.get("events", [])
         self.reply: HttpReply = _reply(recorded)
 
-    def __iter__(self) -> Iterator[ServerEvent]:
+    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
         for each in self._events:
             data = each["data"] if isinstance(each["data"], str) else json.dumps(each["data"])
             yield ServerEvent(name=each["name"], data=data.encode())
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-
-class _AsyncReplay:
-    """`AsyncEventStream` of a recording."""
-
-    def __init__(self, recorded: Mapping[str, Any]) -> None:
-        self._replay = _Replay(recorded)
-
-    @property
-    def reply(self) -> HttpReply:
-        return self._replay.reply
-
-    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        for each in self._replay:
-            yield each
 
     async def aclose(self) -> None:
         """Nothing to release."""
 
 
 class _Recording:
-    """`EventStream` that is recorded once it was read to its end: half of one would replay so."""
-
-    def __init__(
-        self, cassette: Cassette, request: HttpRequest, key: str, stream: EventStream
-    ) -> None:
-        self._stream = stream
-        self._record = partial(cassette.record, request, stream.reply, key=key)
-        self.reply: HttpReply = stream.reply
-        if stream.reply.body:
-            cassette.record(request, stream.reply, key=key)
-
-    def __iter__(self) -> Iterator[ServerEvent]:
-        events: list[ServerEvent] = []
-        for each in self._stream:
-            events.append(each)
-            yield each
-        if events:
-            self._record(events=events)
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-class _AsyncRecording:
-    """`_Recording`, awaited."""
+    """`AsyncEventStream` that is recorded once it was read whole: half of one would replay so."""
 
     def __init__(
         self, cassette: Cassette, request: HttpRequest, key: str, stream: AsyncEventStream

@@ -18,17 +18,13 @@ from gptimage._internal.locks import leave_to_parent
 from gptimage._internal.threads import to_thread
 from gptimage.errors import ConfigurationError, GptImageError
 from gptimage.secrets import guard_logs, scrub_error
+from gptimage.transport.blocking import settled
 from gptimage.transport.environment import settings_of
 from gptimage.transport.http import FilePart, HttpReply, HttpRequest
-from gptimage.transport.protocols import AsyncDownload, AsyncEventStream, Download, EventStream
 from gptimage.transport.redirects import Hops
 from gptimage.transport.response_stream import (
     ArrivingDownload,
     ArrivingStream,
-    AsyncArrivingDownload,
-    AsyncArrivingStream,
-    aopen_stream,
-    aread_all,
     failure,
     network_errors,
     open_stream,
@@ -60,105 +56,49 @@ def content(part: FilePart, opened: ExitStack) -> bytes | BinaryIO:
     return part.data if part.path is None else opened.enter_context(part.path.open("rb"))
 
 
-class BlockingTransport:
-    """`Transport` over a client that `_exchange` sends with.
+class AwaitedTransport:
+    """`AsyncTransport` over a client that `_exchange` sends with; a blocking one never waits.
 
     Args:
-        make: Makes the client; called once, at the first request.
-        owned: Whether `close` also closes the client.
+        make: Makes the client; called at the first request, and anew for each event loop.
+        owned: Whether `aclose` also closes the client.
+        is_async: Whether the client is an async one.
     """
 
-    def __init__(self, make: Callable[[], Any], *, owned: bool) -> None:
-        self._client = _Lazy(make, owned=owned)
-        self._owned = owned
-
-    def _exchange(self, client: Any, request: HttpRequest, opened: ExitStack) -> Exchange:
-        """Send once, and return when the head of the response is there."""
-        raise NotImplementedError
-
-    def send(self, request: HttpRequest) -> HttpReply:
-        """Send and read the whole answer."""
-        response = self._open(request)
-        return (
-            response if isinstance(response, HttpReply) else read_all(response, request.image_key)
-        )
-
-    def stream(self, request: HttpRequest) -> EventStream:
-        """Send and return as soon as the answer's head is there."""
-        response = self._open(request)
-        if isinstance(response, HttpReply):
-            return ArrivingStream(None, response)
-        return open_stream(response, request.image_key)
-
-    def download(self, request: HttpRequest) -> Download:
-        """Send and return as soon as the answer's head is there."""
-        response = self._open(request)
-        if isinstance(response, HttpReply):
-            return ArrivingDownload(None, response)
-        return ArrivingDownload(response, reply_of(response))
-
-    def close(self) -> None:
-        """Release connections; harmless when done twice."""
-        if self._owned and (client := self._client.taken()) is not None:
-            client.close()
-
-    def _open(self, request: HttpRequest) -> httpx2.Response | HttpReply:
-        client = self._client.get()
-        hops = Hops(request)
-        while True:
-            try:
-                with ExitStack() as opened:
-                    response, refused = self._exchange(client, hops.request, opened)
-            except network_errors() as error:
-                raise hops.failed(failure(error)) from error
-            if refused is None:
-                return response
-            if not hops.follow(refused, str(response.url)):
-                return hops.end
-
-
-class AwaitedTransport:
-    """`AsyncTransport` over a client that `_exchange` sends with; see `BlockingTransport`."""
-
-    def __init__(self, make: Callable[[], Any], *, owned: bool) -> None:
-        self._client = _LazyOfLoop(make, owned=owned)
+    def __init__(self, make: Callable[[], Any], *, owned: bool, is_async: bool = True) -> None:
+        self._client = _LazyOfLoop(make, owned=owned) if is_async else _Lazy(make, owned=owned)
         self._owned = owned
 
     async def _exchange(self, client: Any, request: HttpRequest, opened: ExitStack) -> Exchange:
         """Send once, and return when the head of the response is there."""
         raise NotImplementedError
 
-    async def _close_client(self, client: Any) -> None:
-        """Release the connections of a client."""
-        raise NotImplementedError
-
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send and read the whole answer."""
         response = await self._open(request)
-        return (
-            response
-            if isinstance(response, HttpReply)
-            else await aread_all(response, request.image_key)
-        )
+        if isinstance(response, HttpReply):
+            return response
+        return await read_all(response, request.image_key)
 
-    async def stream(self, request: HttpRequest) -> AsyncEventStream:
+    async def stream(self, request: HttpRequest) -> ArrivingStream:
         """Send and return as soon as the answer's head is there."""
         response = await self._open(request)
         if isinstance(response, HttpReply):
-            return AsyncArrivingStream(None, response)
-        return await aopen_stream(response, request.image_key)
+            return ArrivingStream(None, response)
+        return await open_stream(response, request.image_key)
 
-    async def download(self, request: HttpRequest) -> AsyncDownload:
+    async def download(self, request: HttpRequest) -> ArrivingDownload:
         """Send and return as soon as the answer's head is there."""
         response = await self._open(request)
         if isinstance(response, HttpReply):
-            return AsyncArrivingDownload(None, response)
-        return AsyncArrivingDownload(response, reply_of(response))
+            return ArrivingDownload(None, response)
+        return ArrivingDownload(response, reply_of(response))
 
     async def aclose(self) -> None:
         """Release connections; harmless when done twice."""
         for client in self._client.taken() if self._owned else ():
-            await self._close_client(client)
+            close = client.aclose if hasattr(client, "aclose") else client.close
+            await settled(close())
 
     async def _open(self, request: HttpRequest) -> httpx2.Response | HttpReply:
         client = await self._client.get()
@@ -190,7 +130,7 @@ class _Lazy:
         self._client: Any = None
         self._process = 0
 
-    def get(self) -> Any:
+    async def get(self) -> Any:
         with self._lock:
             if self._client is not None and self._process != os.getpid():
                 # Its open connections are the parent's as well. Two processes that write to one
@@ -208,13 +148,13 @@ class _Lazy:
                 self._process = os.getpid()
             return self._client
 
-    def taken(self) -> Any:
+    def taken(self) -> list[Any]:
         """Return this process's client, if there is one; it is the caller's to close."""
         with self._lock:
             if self._process != os.getpid():
-                return None
+                return []
             client, self._client = self._client, None
-            return client
+            return [] if client is None else [client]
 
 
 class _LazyOfLoop:

@@ -8,7 +8,7 @@ packed in parts (RFC 1952, 2.2). Both hold images that were paid for.
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from gptimage.transport.http import ExchangeError
@@ -24,33 +24,29 @@ _WITH_HEADER: Final = zlib.MAX_WBITS | 16
 """What tells zlib that a gzip header comes first."""
 
 
-def pieces(response: httpx2.Response) -> Iterator[bytes]:
+async def pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
     """Yield the body of an open response, unpacked, as it arrives.
 
     Raises:
         ExchangeError: It is damaged.
     """
-    if not _is_gzip(response):
-        yield from response.iter_bytes()
-        return
-    unpacker = _Unpacker()
-    for piece in response.iter_raw():
-        if found := unpacker.feed(piece):  # readers take an empty piece for the end
-            yield found
-    yield unpacker.finish()
-
-
-async def apieces(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """Do the same as `pieces`, awaited."""
-    if not _is_gzip(response):
-        async for piece in response.aiter_bytes():
+    unpacker = _Unpacker() if _is_gzip(response) else None
+    async for piece in _arriving(response, packed=unpacker is not None):
+        if unpacker is None:
             yield piece
-        return
-    unpacker = _Unpacker()
-    async for piece in response.aiter_raw():
-        if found := unpacker.feed(piece):
+        elif found := unpacker.feed(piece):  # readers take an empty piece for the end
             yield found
-    yield unpacker.finish()
+    if unpacker is not None:
+        yield unpacker.finish()
+
+
+async def _arriving(response: httpx2.Response, *, packed: bool) -> AsyncIterator[bytes]:
+    if hasattr(response.stream, "__aiter__"):
+        async for piece in response.aiter_raw() if packed else response.aiter_bytes():
+            yield piece
+    else:  # of a blocking client
+        for piece in response.iter_raw() if packed else response.iter_bytes():
+            yield piece
 
 
 def _is_gzip(response: httpx2.Response) -> bool:

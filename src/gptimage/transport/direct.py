@@ -15,16 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.threads import to_thread
 from gptimage._internal.version import library_version
-from gptimage.transport.connection import (
-    AwaitedTransport,
-    BlockingTransport,
-    Exchange,
-    content,
-    time_limits,
-)
-from gptimage.transport.content_coding import apieces, pieces
+from gptimage.transport.blocking import BlockingTransport, settled
+from gptimage.transport.connection import AwaitedTransport, Exchange, content, time_limits
 from gptimage.transport.http import NO_HEADERS, ExchangeError, HttpRequest
-from gptimage.transport.response_stream import reply_of
+from gptimage.transport.response_stream import read_refused
 
 
 if TYPE_CHECKING:
@@ -45,13 +39,14 @@ def no_auth() -> Mapping[str, str]:
     return NO_HEADERS
 
 
-class HttpTransport(BlockingTransport):
-    """`Transport` over an ``httpx2.Client`` made by `http_client`.
+class AsyncHttpTransport(AwaitedTransport):
+    """`AsyncTransport` over a client made by `http_client`.
 
     Args:
         make: Makes the client.
-        owned: Whether `close` also closes it.
+        owned: Whether `aclose` also closes it.
         auth: Returns headers that are new for each request, such as a token.
+        is_async: Whether the client is an async one.
     """
 
     def __init__(
@@ -60,26 +55,31 @@ class HttpTransport(BlockingTransport):
         *,
         owned: bool,
         auth: Callable[[], Mapping[str, str]] = no_auth,
+        is_async: bool = True,
     ) -> None:
-        super().__init__(make, owned=owned)
+        super().__init__(make, owned=owned, is_async=is_async)
         self._auth = auth
+        # A token may be fetched from a server, which the event loop must not wait for.
+        self._in_thread = is_async and auth is not no_auth
 
-    def _exchange(self, client: httpx2.Client, request: HttpRequest, opened: ExitStack) -> Exchange:
+    async def _exchange(
+        self,
+        client: httpx2.Client | httpx2.AsyncClient,
+        request: HttpRequest,
+        opened: ExitStack,
+    ) -> Exchange:
         try:
-            built = _build(client, request, opened, self._auth())
-            response = client.send(built, stream=True, follow_redirects=request.method == "GET")
-            if response.is_success:
-                return response, None
-            try:
-                return response, reply_of(response, b"".join(pieces(response)))
-            finally:
-                response.close()
+            auth = await to_thread(self._auth) if self._in_thread else self._auth()
+            built = _build(client, request, opened, auth)
+            follows = request.method == "GET"
+            response = await settled(client.send(built, stream=True, follow_redirects=follows))
+            return response, None if response.is_success else await read_refused(response)
         except OSError as error:  # of a socket, a file, or TLS: httpx2 wraps most of them
             raise ExchangeError from error
 
 
-class AsyncHttpTransport(AwaitedTransport):
-    """`AsyncTransport` over an ``httpx2.AsyncClient``; see `HttpTransport`."""
+class HttpTransport(BlockingTransport):
+    """`Transport` over an ``httpx2.Client``; see `AsyncHttpTransport`."""
 
     def __init__(
         self,
@@ -88,32 +88,7 @@ class AsyncHttpTransport(AwaitedTransport):
         owned: bool,
         auth: Callable[[], Mapping[str, str]] = no_auth,
     ) -> None:
-        super().__init__(make, owned=owned)
-        self._auth = auth
-
-    async def _exchange(
-        self, client: httpx2.AsyncClient, request: HttpRequest, opened: ExitStack
-    ) -> Exchange:
-        try:
-            # A token may be fetched from a server, which the event loop must not wait for.
-            auth = NO_HEADERS if self._auth is no_auth else await to_thread(self._auth)
-            built = _build(client, request, opened, auth)
-            response = await client.send(
-                built, stream=True, follow_redirects=request.method == "GET"
-            )
-            if response.is_success:
-                return response, None
-            try:
-                return response, reply_of(
-                    response, b"".join([piece async for piece in apieces(response)])
-                )
-            finally:
-                await response.aclose()
-        except OSError as error:  # of a socket, a file, or TLS: httpx2 wraps most of them
-            raise ExchangeError from error
-
-    async def _close_client(self, client: httpx2.AsyncClient) -> None:
-        await client.aclose()
+        super().__init__(AsyncHttpTransport(make, owned=owned, auth=auth, is_async=False))
 
 
 def http_client(

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from gptimage._internal.coroutines import run_blocking
+from gptimage.transport.blocking import AwaitedStream, BlockingStream
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import (
     AsyncDownload,
@@ -26,26 +28,16 @@ from gptimage.transport.protocols import (
 class Interceptor(Protocol):
     """Replies to a request itself, or sends it."""
 
-    def send(self, request: HttpRequest, send: Callable[[HttpRequest], HttpReply]) -> HttpReply:
-        """Reply to a request that is answered whole."""
-        ...
-
-    def stream(
-        self, request: HttpRequest, stream: Callable[[HttpRequest], EventStream]
-    ) -> EventStream:
-        """Reply to a request that is answered as events."""
-        ...
-
-    async def asend(
+    async def send(
         self, request: HttpRequest, send: Callable[[HttpRequest], Awaitable[HttpReply]]
     ) -> HttpReply:
-        """`send`, awaited."""
+        """Reply to a request that is answered whole; never waits by itself."""
         ...
 
-    async def astream(
+    async def stream(
         self, request: HttpRequest, stream: Callable[[HttpRequest], Awaitable[AsyncEventStream]]
     ) -> AsyncEventStream:
-        """`stream`, awaited."""
+        """Reply to a request that is answered as events; never waits by itself."""
         ...
 
 
@@ -71,70 +63,66 @@ def intercepting(interceptor: Interceptor) -> Generator[None]:
 class _Intercepted:
     """A `Transport` whose requests an interceptor may answer."""
 
+    download: Callable[[HttpRequest], Download]
+
     def __init__(self, transport: Transport) -> None:
         self._inner = transport
+        if isinstance(transport, SupportsDownload):
+            self.download = transport.download
 
     def send(self, request: HttpRequest) -> HttpReply:
         found = active()
-        return self._inner.send(request) if found is None else found.send(request, self._inner.send)
+        if found is None:
+            return self._inner.send(request)
+
+        async def send(request: HttpRequest) -> HttpReply:
+            return self._inner.send(request)
+
+        return run_blocking(found.send(request, send))
 
     def stream(self, request: HttpRequest) -> EventStream:
         found = active()
         if found is None:
             return self._inner.stream(request)
-        return found.stream(request, self._inner.stream)
+
+        async def stream(request: HttpRequest) -> AsyncEventStream:
+            return AwaitedStream(self._inner.stream(request))
+
+        return BlockingStream(run_blocking(found.stream(request, stream)))
 
     def close(self) -> None:
         self._inner.close()
 
 
-class _InterceptedWithDownload(_Intercepted):
-    def __init__(self, transport: Transport, download: Callable[[HttpRequest], Download]) -> None:
-        super().__init__(transport)
-        self.download: Callable[[HttpRequest], Download] = download
-
-
 class _AsyncIntercepted:
     """`_Intercepted`, awaited."""
 
+    download: Callable[[HttpRequest], Awaitable[AsyncDownload]]
+
     def __init__(self, transport: AsyncTransport) -> None:
         self._inner = transport
+        if isinstance(transport, AsyncSupportsDownload):
+            self.download = transport.download
 
     async def send(self, request: HttpRequest) -> HttpReply:
         found = active()
-        if found is None:
-            return await self._inner.send(request)
-        return await found.asend(request, self._inner.send)
+        send = self._inner.send
+        return await (send(request) if found is None else found.send(request, send))
 
     async def stream(self, request: HttpRequest) -> AsyncEventStream:
         found = active()
-        if found is None:
-            return await self._inner.stream(request)
-        return await found.astream(request, self._inner.stream)
+        stream = self._inner.stream
+        return await (stream(request) if found is None else found.stream(request, stream))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-class _AsyncInterceptedWithDownload(_AsyncIntercepted):
-    def __init__(
-        self,
-        transport: AsyncTransport,
-        download: Callable[[HttpRequest], Awaitable[AsyncDownload]],
-    ) -> None:
-        super().__init__(transport)
-        self.download: Callable[[HttpRequest], Awaitable[AsyncDownload]] = download
-
-
 def intercepted(transport: Transport) -> Transport:
     """Return a transport whose requests an interceptor may answer."""
-    if isinstance(transport, SupportsDownload):
-        return _InterceptedWithDownload(transport, transport.download)
     return _Intercepted(transport)
 
 
 def aintercepted(transport: AsyncTransport) -> AsyncTransport:
     """`intercepted` for an async transport."""
-    if isinstance(transport, AsyncSupportsDownload):
-        return _AsyncInterceptedWithDownload(transport, transport.download)
     return _AsyncIntercepted(transport)

@@ -7,11 +7,13 @@ parsing is not used, because it copies every image several times.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
-from gptimage.transport.connection import AwaitedTransport, BlockingTransport, Exchange, content
+from gptimage.transport.blocking import BlockingTransport, settled
+from gptimage.transport.connection import AwaitedTransport, Exchange, content
 from gptimage.transport.http import HttpRequest
 from gptimage.transport.response_stream import reply_of
 
@@ -48,33 +50,24 @@ class AsyncSDK(Protocol):
         ...
 
 
-class OpenAITransport(BlockingTransport):
-    """`Transport` over an ``openai.OpenAI`` client."""
-
-    def _exchange(self, client: Any, request: HttpRequest, opened: ExitStack) -> Exchange:
-        import httpx2
-        import openai
-
-        try:
-            return _call(client, request, httpx2.Response, opened), None
-        except openai.APIStatusError as error:
-            return error.response, reply_of(error.response, error.response.content)
-
-
 class AsyncOpenAITransport(AwaitedTransport):
-    """`AsyncTransport` over an ``openai.AsyncOpenAI`` client; see `OpenAITransport`."""
+    """`AsyncTransport` over an ``openai.AsyncOpenAI`` client."""
 
     async def _exchange(self, client: Any, request: HttpRequest, opened: ExitStack) -> Exchange:
         import httpx2
         import openai
 
         try:
-            return await _call(client, request, httpx2.Response, opened), None
+            return await settled(_call(client, request, httpx2.Response, opened)), None
         except openai.APIStatusError as error:
             return error.response, reply_of(error.response, error.response.content)
 
-    async def _close_client(self, client: AsyncSDK) -> None:
-        await client.close()
+
+class OpenAITransport(BlockingTransport):
+    """`Transport` over an ``openai.OpenAI`` client; see `AsyncOpenAITransport`."""
+
+    def __init__(self, make: Callable[[], SDK], *, owned: bool) -> None:
+        super().__init__(AsyncOpenAITransport(make, owned=owned, is_async=False))
 
 
 def _call(client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitStack) -> Any:

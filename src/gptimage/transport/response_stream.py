@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
-from itertools import chain
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.secrets import scrub_error
 from gptimage.transport.base64_body import Base64Extractor
-from gptimage.transport.content_coding import apieces, pieces
+from gptimage.transport.content_coding import pieces
 from gptimage.transport.environment import certificate_advice, reach_advice
 from gptimage.transport.http import EventDecoder, ExchangeError, HttpReply, ServerEvent
 
@@ -51,39 +50,14 @@ _STAYS_WRONG: Final = {
 _WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError", "UnicodeError"}
 
 
-class ArrivingStream:
-    """`EventStream` over an open response, or over a whole reply that is no stream."""
+class _Arriving:
+    """An open response, or a whole reply that has no parts.
 
-    def __init__(
-        self,
-        response: httpx2.Response | None,
-        reply: HttpReply,
-        chunks: Iterator[bytes] | None = None,
-    ) -> None:
-        self._response = response
-        self._chunks = chunks
-        self.reply: HttpReply = reply
-
-    def __iter__(self) -> Iterator[ServerEvent]:
-        """Yield events as they arrive."""
-        if self._response is None:
-            return
-        decoder = EventDecoder()
-        try:
-            for chunk in self._chunks or pieces(self._response):
-                yield from decoder.feed(chunk)
-        except network_errors() as error:
-            raise failure(error) from error
-        yield from decoder.finish()
-
-    def close(self) -> None:
-        """Release the connection; harmless when done twice."""
-        if self._response is not None:
-            self._response.close()
-
-
-class AsyncArrivingStream:
-    """`AsyncEventStream` over an open response, or over a whole reply that is no stream."""
+    Args:
+        response: The response; None for a whole reply.
+        reply: Its status and headers, or the whole reply.
+        chunks: Its body, where a part of that was read already.
+    """
 
     def __init__(
         self,
@@ -95,72 +69,43 @@ class AsyncArrivingStream:
         self._chunks = chunks
         self.reply: HttpReply = reply
 
-    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        """Yield events as they arrive."""
-        if self._response is None:
-            return
-        decoder = EventDecoder()
-        try:
-            async for chunk in self._chunks or apieces(self._response):
-                for event in decoder.feed(chunk):
-                    yield event
-        except network_errors() as error:
-            raise failure(error) from error
-        for event in decoder.finish():
-            yield event
-
     async def aclose(self) -> None:
         """Release the connection; harmless when done twice."""
         if self._response is not None:
-            await self._response.aclose()
+            await _close(self._response)
 
-
-class ArrivingDownload:
-    """`Download` over an open response, or over a whole reply that is an error."""
-
-    def __init__(self, response: httpx2.Response | None, reply: HttpReply) -> None:
-        self._response = response
-        self.reply: HttpReply = reply
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield pieces as they arrive."""
+    async def _pieces(self) -> AsyncIterator[bytes]:
         if self._response is None:
             return
         try:
-            yield from pieces(self._response)
-        except network_errors() as error:
-            raise failure(error) from error
-
-    def close(self) -> None:
-        """Release the connection; harmless when done twice."""
-        if self._response is not None:
-            self._response.close()
-
-
-class AsyncArrivingDownload:
-    """`AsyncDownload` over an open response, or over a whole reply that is an error."""
-
-    def __init__(self, response: httpx2.Response | None, reply: HttpReply) -> None:
-        self._response = response
-        self.reply: HttpReply = reply
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield pieces as they arrive."""
-        if self._response is None:
-            return
-        try:
-            async for piece in apieces(self._response):
+            async for piece in self._chunks or pieces(self._response):
                 yield piece
         except network_errors() as error:
             raise failure(error) from error
 
-    async def aclose(self) -> None:
-        """Release the connection; harmless when done twice."""
-        if self._response is not None:
-            await self._response.aclose()
+
+class ArrivingStream(_Arriving):
+    """`AsyncEventStream` over an open response, or over a whole reply that is no stream."""
+
+    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        """Yield events as they arrive."""
+        decoder = EventDecoder()
+        async for piece in self._pieces():
+            for event in decoder.feed(piece):
+                yield event
+        for event in decoder.finish():
+            yield event
 
 
-def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStream:
+class ArrivingDownload(_Arriving):
+    """`AsyncDownload` over an open response, or over a whole reply that is an error."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield pieces as they arrive."""
+        return self._pieces()
+
+
+async def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStream:
     """Return the events of an answer to a streamed request, or the whole of it where it has none.
 
     The content type alone does not tell: gateways send events as JSON, text or bytes. So
@@ -170,23 +115,6 @@ def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStream:
         return ArrivingStream(response, reply_of(response))
     chunks, start = pieces(response), b""
     try:
-        while response.status_code == 200 and _is_undecided(start) and (more := next(chunks, b"")):
-            start += more
-    except network_errors() as error:
-        response.close()
-        raise failure(error) from error
-    rest = chain([start], chunks)
-    if _begins_events(start):
-        return ArrivingStream(response, reply_of(response), rest)
-    return ArrivingStream(None, read_all(response, image_key, rest))
-
-
-async def aopen_stream(response: httpx2.Response, image_key: str) -> AsyncArrivingStream:
-    """See `open_stream`."""
-    if _says_events(response):
-        return AsyncArrivingStream(response, reply_of(response))
-    chunks, start = apieces(response), b""
-    try:
         while (
             response.status_code == 200
             and _is_undecided(start)
@@ -194,18 +122,25 @@ async def aopen_stream(response: httpx2.Response, image_key: str) -> AsyncArrivi
         ):
             start += more
     except network_errors() as error:
-        await response.aclose()
+        await _close(response)
         raise failure(error) from error
-    rest = _achain(start, chunks)
+    rest = _chain(start, chunks)
     if _begins_events(start):
-        return AsyncArrivingStream(response, reply_of(response), rest)
-    return AsyncArrivingStream(None, await aread_all(response, image_key, rest))
+        return ArrivingStream(response, reply_of(response), rest)
+    return ArrivingStream(None, await read_all(response, image_key, rest))
 
 
-async def _achain(start: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chain(start: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield start
     async for chunk in chunks:
         yield chunk
+
+
+async def _close(response: httpx2.Response) -> None:
+    if hasattr(response.stream, "__aiter__"):
+        await response.aclose()
+    else:  # of a blocking client
+        response.close()
 
 
 def _says_events(response: httpx2.Response) -> bool:
@@ -230,36 +165,28 @@ def reply_of(
     return HttpReply(status=response.status_code, headers=headers, body=body, images=images)
 
 
-def read_all(
-    response: httpx2.Response, image_key: str, chunks: Iterator[bytes] | None = None
+async def read_all(
+    response: httpx2.Response, image_key: str, chunks: AsyncIterator[bytes] | None = None
 ) -> HttpReply:
     """Read a response to its end; a broken one counts if an image arrived whole."""
     splitter = Base64Extractor(image_key)
     try:
-        for chunk in chunks or pieces(response):
+        async for chunk in chunks or pieces(response):
             splitter.feed(chunk)
     except network_errors() as error:
         if not splitter.has_image:  # else those that arrived whole are worth having
             raise failure(error) from error
     finally:
-        response.close()
+        await _close(response)
     return reply_of(response, *splitter.close())
 
 
-async def aread_all(
-    response: httpx2.Response, image_key: str, chunks: AsyncIterator[bytes] | None = None
-) -> HttpReply:
-    """Do the same as `read_all`, awaited."""
-    splitter = Base64Extractor(image_key)
+async def read_refused(response: httpx2.Response) -> HttpReply:
+    """Read a response that is no success to its end."""
     try:
-        async for chunk in chunks or apieces(response):
-            splitter.feed(chunk)
-    except network_errors() as error:
-        if not splitter.has_image:  # else those that arrived whole are worth having
-            raise failure(error) from error
+        return reply_of(response, b"".join([piece async for piece in pieces(response)]))
     finally:
-        await response.aclose()
-    return reply_of(response, *splitter.close())
+        await _close(response)
 
 
 def network_errors() -> tuple[type[Exception], ...]:

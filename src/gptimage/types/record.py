@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from gptimage.image.formats import FORMATS
 from gptimage.image.label import COMPOSITE, TRAINED, Label
@@ -274,15 +274,7 @@ def _usage(usage: Usage | None) -> dict[str, object] | None:
     return {name: getattr(usage, name) for name in USAGE_FIELDS}
 
 
-USAGE_FIELDS: Final = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "text_tokens",
-    "image_tokens",
-    "output_text_tokens",
-    "svg_tokens",
-)
+USAGE_FIELDS: Final = tuple(each.name for each in fields(Usage))
 """What a sidecar keeps of `Usage`."""
 
 

@@ -120,26 +120,9 @@ class Prompt:
 _REFERENCES: Final = "Reference images, to be used as each of them says:"
 
 
-def _rebuild(
-    text: str,
-    size: str | None,
-    quality: str | None,
-    background: str | None,
-    format: str | None,
-    template: str | None,
-    arguments: Mapping[str, object],
-    images: tuple[ReferenceImage, ...] = (),
-) -> Prompt:
-    return Prompt(
-        text,
-        size=size,
-        quality=quality,
-        background=background,
-        format=format,
-        template=template,
-        arguments=arguments,
-        images=images,
-    )
+def _rebuild(text: str, *values: Any) -> Prompt:
+    names = ("size", "quality", "background", "format", "template", "arguments", "images")
+    return Prompt(text, **dict(zip(names, values, strict=False)))
 
 
 class SvgReasoning(TypedDict, total=False):

@@ -68,9 +68,9 @@ def _check_types(request: Generate) -> None:
         if row.kind in _CHECKS and hasattr(request, row.name):
             _CHECKS[row.kind](row.name, getattr(request, row.name))
     if request.n is not None and request.n < 1:
-        raise _refuse("n", request.n, "at least one image must be requested", "1 to 10")
+        raise refuse("n", request.n, "at least one image must be requested", "1 to 10")
     if request.partial_images is not None and not request.stream:
-        raise _refuse(
+        raise refuse(
             "partial_images", request.partial_images, "previews need stream()", "client.stream(...)"
         )
     _extra(request)
@@ -83,20 +83,20 @@ def _whole(name: str, value: object) -> None:
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST:
-        raise _refuse(name, value, "it must be a whole number", "int")
+        raise refuse(name, value, "it must be a whole number", "int")
 
 
 def _text(name: str, value: object) -> None:
     if value is None and name not in ("prompt", "model"):  # which every request has
         return
     if not isinstance(value, str) or not value.strip():
-        raise _refuse(name, value, "it must be text", "a non-empty string")
+        raise refuse(name, value, "it must be text", "a non-empty string")
     if "\0" in value:  # left by a broken export; services and databases cut the text there
-        raise _refuse(name, value, "it has a null character (U+0000) in it", "text without one")
+        raise refuse(name, value, "it has a null character (U+0000) in it", "text without one")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise _refuse(name, value, _HALF, "Unicode text") from error
+        raise refuse(name, value, _HALF, "Unicode text") from error
 
 
 def _json(name: str, value: object) -> None:
@@ -104,13 +104,13 @@ def _json(name: str, value: object) -> None:
         return
     given = _mapping(value)
     if not all(isinstance(key, str) for key in given):
-        raise _refuse(name, value, "it must be a mapping with text as keys", "a dict")
+        raise refuse(name, value, "it must be a mapping with text as keys", "a dict")
     try:
         canonical(dict(given)).decode()
     except UnicodeDecodeError as error:
-        raise _refuse(name, value, _HALF, "Unicode text") from error
+        raise refuse(name, value, _HALF, "Unicode text") from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise _refuse(name, value, f"it must be JSON ({error})", "JSON values") from error
+        raise refuse(name, value, f"it must be JSON ({error})", "JSON values") from error
 
 
 def _mapping(value: object) -> Mapping[object, object]:
@@ -121,15 +121,13 @@ def _extra(request: Generate) -> None:
     for name in request.extra_body or ():
         if name in _WIRE_NAMES:
             advice = f"use {_WIRE_NAMES[name]}"
-            raise _refuse(
-                "extra_body", name, f"it may not set {name!r}: {advice}", "unknown fields"
-            )
+            raise refuse("extra_body", name, f"it may not set {name!r}: {advice}", "unknown fields")
 
 
 def _images(request: Edit) -> None:
     """An edit that was built by hand holds images that were read already."""
     if not isinstance(request.images, tuple) or not request.images:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-        raise _refuse("images", request.images, "an edit starts from images", "1 to 16 images")
+        raise refuse("images", request.images, "an edit starts from images", "1 to 16 images")
     for name, kinds, given in (
         ("images", (Image, FileRef), request.images),
         ("mask", (Mask, FileRef), (request.mask,)),
@@ -138,7 +136,7 @@ def _images(request: Edit) -> None:
         for each in given:
             if each is not None and not isinstance(each, kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
                 allowed = " or ".join(kind.__name__ for kind in kinds)
-                raise _refuse(name, each, "it must be read first, as edit() does", allowed)
+                raise refuse(name, each, "it must be read first, as edit() does", allowed)
 
 
 def _outside(request: Edit) -> None:
@@ -147,14 +145,14 @@ def _outside(request: Edit) -> None:
     if value is None:
         return
     if value not in choices:
-        raise _refuse("outside", value, "it is not known", choices)
+        raise refuse("outside", value, "it is not known", choices)
     if request.mask is None:
-        raise _refuse("outside", value, "a mask says where nothing may change", "with mask=")
+        raise refuse("outside", value, "a mask says where nothing may change", "with mask=")
     if isinstance(request.mask, FileRef) or isinstance(request.images[0], FileRef):
         problem = "the first image and the mask must be at hand, not uploaded files"
-        raise _refuse("outside", value, problem, "the images themselves")
+        raise refuse("outside", value, problem, "the images themselves")
     if request.format in ("gif", "svg"):
-        raise _refuse("outside", value, f"{request.format} output has none", "png, jpeg or webp")
+        raise refuse("outside", value, f"{request.format} output has none", "png, jpeg or webp")
 
 
 def _check_not_retired(request: Generate, spec: ModelSpec, today: date) -> Warnings:
@@ -175,7 +173,7 @@ def _prompt(request: Generate, spec: ModelSpec) -> Warnings:
     length = len(request.prompt)
     if length > MAX_PROMPT:
         problem = f"it has {length:,} characters; {spec.id} reads at most {MAX_PROMPT:,}"
-        raise _refuse("prompt", request.prompt, problem, f"at most {MAX_PROMPT:,} characters")
+        raise refuse("prompt", request.prompt, problem, f"at most {MAX_PROMPT:,} characters")
     yield from ()
 
 
@@ -190,10 +188,10 @@ def _limits(request: Generate, spec: ModelSpec) -> Warnings:
         if row.formats and written not in row.formats:
             wanted = " or ".join(map(repr, row.formats))
             problem = f"it belongs to {' and '.join(row.formats)}, and the format is {written}"
-            raise _refuse(row.name, value, problem, f"format={wanted}")
+            raise refuse(row.name, value, problem, f"format={wanted}")
         whole = row.kind == "whole" and row.least is not None and row.most is not None
         if whole and not row.least <= value <= row.most:
-            raise _refuse(row.name, value, "it is out of range", row.allowed)
+            raise refuse(row.name, value, "it is out of range", row.allowed)
     yield from ()
 
 
@@ -210,7 +208,7 @@ def _choices(request: Generate, spec: ModelSpec) -> Warnings:
     for name, allowed in lists.items():
         value = getattr(request, name)
         if value is not None and allowed and value not in allowed:
-            raise _refuse(name, value, f"{spec.id} does not take it", allowed)
+            raise refuse(name, value, f"{spec.id} does not take it", allowed)
     if request.format in spec.undocumented_formats:
         yield f"no source says that {spec.id} draws {request.format}; sent as given"
 
@@ -230,7 +228,7 @@ def _transparency(request: Generate, spec: ModelSpec) -> Warnings:
     if (request.format or _DEFAULT_FORMAT) not in spec.transparent_formats:
         problem = f"{request.format} cannot be transparent on {spec.id}"
         allowed = " or ".join(map(repr, spec.transparent_formats))
-        raise _refuse("background", "transparent", problem, f"format={allowed}")
+        raise refuse("background", "transparent", problem, f"format={allowed}")
     if request.format == "gif":
         yield "a pixel of a gif is transparent or it is not: edges are hard; webp and png blend"
     yield from _supported("background", "transparent", spec.transparent, spec)
@@ -253,7 +251,7 @@ def _gif(request: Generate, spec: ModelSpec) -> Warnings:
         return
     _no_stream(request)
     if isinstance(request, Edit) and request.mask is not None:
-        raise _refuse("mask", "a mask", "gif output takes no mask", "format='png'")
+        raise refuse("mask", "a mask", "gif output takes no mask", "format='png'")
     duration = request.frame_duration_ms
     if duration is not None and duration % 10:
         yield f"the service rounds frame_duration_ms={duration} to the nearest 10 milliseconds"
@@ -264,10 +262,10 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
         return
     _no_stream(request)
     if request.effective_n != 1:
-        raise _refuse("n", request.n, "one call draws one svg", "1")
+        raise refuse("n", request.n, "one call draws one svg", "1")
     if request.svg is not None and not isinstance(request.svg.get("model"), str):
         problem = "it must name the author model, or be left out"
-        raise _refuse("svg", request.svg, problem, "{'model': '...'}")
+        raise refuse("svg", request.svg, problem, "{'model': '...'}")
     if isinstance(request, Edit):
         # OpenAI's package lists svg for edits, too; whoever measured it says otherwise.
         yield "the service is reported to draw svg only for generate(); an edit may be refused"
@@ -276,7 +274,7 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
 def _no_stream(request: Generate) -> None:
     if request.stream:
         problem = f"{request.format} output cannot be streamed"
-        raise _refuse("format", request.format, problem, "png, jpeg or webp")
+        raise refuse("format", request.format, problem, "png, jpeg or webp")
 
 
 def _edit(request: Generate, spec: ModelSpec) -> Warnings:
@@ -285,15 +283,15 @@ def _edit(request: Generate, spec: ModelSpec) -> Warnings:
     most = min(MAX_IMAGES, spec.max_inputs)
     if len(request.images) > most:
         problem = f"{len(request.images)} images were given"
-        raise _refuse("images", len(request.images), problem, f"1 to {most} images")
+        raise refuse("images", len(request.images), problem, f"1 to {most} images")
     for image in request.images:
         if isinstance(image, Image) and image.format not in API_FORMATS:
-            raise _refuse("images", image.format, "it is no input format", API_FORMATS)
+            raise refuse("images", image.format, "it is no input format", API_FORMATS)
         if isinstance(image, Image) and image.nbytes >= MAX_BYTES:
-            raise _refuse("images", image.nbytes, "the file is too large", "less than 50 MB")
+            raise refuse("images", image.nbytes, "the file is too large", "less than 50 MB")
     if request.markup is not None:
         if request.mask is not None:
-            raise _refuse("markup", "a markup", "it cannot be combined with mask", "one of both")
+            raise refuse("markup", "a markup", "it cannot be combined with mask", "one of both")
         yield from _supported("markup", "a markup", spec.markup, spec)
     yield from _fidelity(request, spec)
 
@@ -306,21 +304,22 @@ def _fidelity(request: Edit, spec: ModelSpec) -> Warnings:
         yield f"no source says that {spec.id} takes input_fidelity; sent as given"
         return
     allowed = spec.input_fidelity or "leave it out"
-    raise _refuse("input_fidelity", value, f"{spec.id} does not take it", allowed)
+    raise refuse("input_fidelity", value, f"{spec.id} does not take it", allowed)
 
 
 def _supported(field: str, value: object, support: str, spec: ModelSpec) -> Warnings:
     if support == "no":
-        raise _refuse(field, value, f"{spec.id} does not take it", "another model")
+        raise refuse(field, value, f"{spec.id} does not take it", "another model")
     if support == "preview":
         yield f"{field}={value} is a preview on {spec.id}; accounts without access are refused"
     if support == "unknown":
         yield f"no source says that {spec.id} takes {field}={value}; sent as given"
 
 
-def _refuse(
+def refuse(
     field: str, value: object, problem: str, allowed: str | tuple[str, ...]
 ) -> InvalidRequestError:
+    """Return the error about a parameter that says what is wrong with it and what is allowed."""
     hint = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
     if field == "prompt":  # a person's own words belong in no log, and errors end in logs
         value = f"<{len(value)} characters>" if isinstance(value, str) else type(value).__name__

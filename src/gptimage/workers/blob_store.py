@@ -11,7 +11,7 @@ from gptimage._internal.clock import utc_now
 from gptimage.errors import StoreError
 from gptimage.store.blobs import Blob, Blobs
 from gptimage.workers.job import JobRecord
-from gptimage.workers.job_store import JobStoreError
+from gptimage.workers.job_store import JobStoreError, read_record
 
 
 class BlobJobStore:
@@ -84,10 +84,7 @@ class BlobJobStore:
                 return None
 
     def _record(self, blob: Blob) -> JobRecord:
-        try:
-            return JobRecord.from_text(blob.data)
-        except ValueError as error:
-            raise JobStoreError(f"{self!r} has a damaged record: {error}") from error
+        return read_record(blob.data, repr(self))
 
     @contextmanager
     def _failures(self) -> Generator[None]:

@@ -19,6 +19,22 @@ class JobStoreError(ConfigurationError):
     """
 
 
+def read_record(text: str | bytes, where: object) -> JobRecord:
+    """Read the record of a job.
+
+    Args:
+        text: As it lies in the job store.
+        where: What the job store is called in an error.
+
+    Raises:
+        JobStoreError: It is damaged.
+    """
+    try:
+        return JobRecord.from_text(text)
+    except ValueError as error:
+        raise JobStoreError(f"{where} has a damaged record: {error}") from error
+
+
 @runtime_checkable
 class JobStore(Protocol):
     """Storage of one `JobRecord` for each job; it decides nothing.

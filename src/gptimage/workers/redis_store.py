@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from gptimage._internal.redis import address, connect
 from gptimage.errors import ConfigurationError
 from gptimage.workers.job import JobRecord
-from gptimage.workers.job_store import JobStoreError
+from gptimage.workers.job_store import JobStoreError, read_record
 
 
 T = TypeVar("T")
@@ -131,12 +131,7 @@ class RedisJobStore:
         return f"{self._prefix}job:{id}"
 
     def _record(self, text: bytes) -> JobRecord:
-        try:
-            return JobRecord.from_text(text)
-        except ValueError as error:
-            raise JobStoreError(
-                f"the job store in {self._address()} has a damaged record: {error}"
-            ) from error
+        return read_record(text, f"the job store in {self._address()}")
 
     def _address(self) -> str:
         return address(self._redis)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gptimage._internal.clock import unix_now
 from gptimage._internal.sqlite import NotADatabaseError, SqliteFile, create_tables
 from gptimage.workers.job import JobRecord
-from gptimage.workers.job_store import JobStoreError
+from gptimage.workers.job_store import JobStoreError, read_record
 
 
 if TYPE_CHECKING:
@@ -113,12 +113,7 @@ class SqliteJobStore:
             connection.execute("DELETE FROM jobs WHERE settled = 1 AND at < ?", (before,))
 
     def _record(self, text: str) -> JobRecord:
-        try:
-            return JobRecord.from_text(text)
-        except ValueError as error:
-            raise JobStoreError(
-                f"the job store {self.path} has a damaged record: {error}"
-            ) from error
+        return read_record(text, f"the job store {self.path}")
 
     def _error(self, error: Exception) -> JobStoreError:
         if isinstance(error, NotADatabaseError):

@@ -113,15 +113,34 @@ def _json_images(request: Edit, mask: Image | FileRef | None) -> dict[str, objec
 def _reference(name: str, image: Image | FileRef) -> dict[str, str]:
     if isinstance(image, FileRef):
         return {"file_id": image.file_id}
-    if len(url := image.data_url) > MAX_DATA_URL:
+    what = "an edit that uses file ids or moderation"
+    return {"image_url": data_url(name, image.mime_type, image.data, what)}
+
+
+def data_url(field: str, mime_type: str, data: bytes, what: str) -> str:
+    """Return an image as text for a request that goes as JSON.
+
+    Args:
+        field: The parameter it belongs to.
+        mime_type: Its type.
+        data: Its bytes.
+        what: What it is too large for, in an error.
+
+    Raises:
+        InvalidRequestError: It is longer than the service takes.
+    """
+    import pybase64
+
+    url = f"data:{mime_type};base64,{pybase64.b64encode(data).decode('ascii')}"
+    if len(url) > MAX_DATA_URL:
         raise InvalidRequestError(
-            f"{name}: an image of {len(image.data):,} bytes is too large for an edit that uses "
-            "file ids or moderation: shrink it with Image.shrink(15_000_000), or upload it",
-            field=name,
-            value=f"<{len(image.data)} bytes>",
+            f"{field}: an image of {len(data):,} bytes is too large for {what}: shrink it with "
+            "Image.shrink(15_000_000), or upload it",
+            field=field,
+            value=f"<{len(data)} bytes>",
             allowed="about 15.7 million bytes",
         )
-    return {"image_url": url}
+    return url
 
 
 def read_usage(value: object, *, has_inputs: bool) -> Usage | None:

@@ -7,16 +7,18 @@ those of the Images API under the same wire names; only the envelope differs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from gptimage._internal.json import MAX_TEXT, count, label, prose
+from gptimage._internal.json import array as as_list
+from gptimage._internal.json import table as as_table
 from gptimage._internal.lenient_base64 import decode
-from gptimage.errors import InvalidRequestError, truncated_repr
+from gptimage.errors import truncated_repr
 from gptimage.image.image import Image
 from gptimage.models.pricing import ChatUsage
-from gptimage.providers.openai.images import MAX_DATA_URL, read_reported, set_aside
+from gptimage.providers.openai.images import data_url, read_reported, set_aside
 from gptimage.transport.base64_body import loads
 from gptimage.transport.http import HttpRequest, ServerEvent
 from gptimage.types.parameters import WIRE_NAMES
@@ -138,18 +140,7 @@ def _references(drawn: HttpRequest) -> tuple[list[dict[str, str]], dict[str, str
 
 
 def _data_url(field: str, mime_type: str, data: bytes) -> dict[str, str]:
-    import pybase64
-
-    url = f"data:{mime_type};base64,{pybase64.b64encode(data).decode('ascii')}"
-    if len(url) > MAX_DATA_URL:
-        raise InvalidRequestError(
-            f"{field}: an image of {len(data):,} bytes is too large for a conversation; "
-            "shrink it with Image.shrink(15_000_000) or upload it as a file",
-            field=field,
-            value=f"<{len(data)} bytes>",
-            allowed="about 15.7 million bytes",
-        )
-    return {"image_url": url}
+    return {"image_url": data_url(field, mime_type, data, "a conversation")}
 
 
 @frozen(kw_only=True)
@@ -293,7 +284,7 @@ def _image(found: object, images: tuple[bytes, ...]) -> bytes | str | None:
         return found
 
 
-def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator[str]:
+def _odd(table: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield what is set aside, one sentence each."""
     if table.get("id") is not None and label(table.get("id")) is None:
         shown = truncated_repr(table["id"], 40)
@@ -307,7 +298,7 @@ def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator
             yield f"a revised prompt ({truncated_repr(revised, 40)}) was cut to what can be saved"
 
 
-def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
+def _said(outputs: Sequence[Mapping[str, Any]], *names: str) -> str:
     parts = [
         as_table(part)
         for each in outputs
@@ -333,13 +324,3 @@ def _usage(table: Mapping[str, Any]) -> ChatUsage | None:
             as_table(table.get("output_tokens_details")).get("reasoning_tokens")
         ),
     )
-
-
-def as_table(value: object) -> Mapping[str, Any]:
-    """Return a JSON object, or an empty one when it is something else."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list[object]:
-    """Return a JSON array, or an empty one when it is something else."""
-    return cast("list[object]", value) if isinstance(value, list) else []
