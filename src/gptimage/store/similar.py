@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from gptimage._internal.keywords import plain_int
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import ImageDecodeError, InvalidRequestError
+from gptimage.image.image import Image
+from gptimage.store.database import UNHASHED
 from gptimage.types.record import Record
 
 
@@ -29,6 +31,9 @@ SIMILAR: Final = 10
 DUPLICATE: Final = 4
 """Bits in which copies of another size or format differ at most."""
 
+HASHED_AT_ONCE: Final = 250
+"""Images a call reads to make their hashes: three seconds, where they are PNGs of 1024x1024."""
+
 
 @frozen
 class Match:
@@ -42,6 +47,14 @@ class Match:
 
     record: Record
     distance: int
+
+
+def hash_of(image: Image) -> str:
+    """Return the perceptual hash of an image in hex; empty when it has none."""
+    try:
+        return image.perceptual_hash or ""
+    except ImageDecodeError:
+        return ""
 
 
 def check_distance(distance: object) -> int:
@@ -73,8 +86,9 @@ def nearest(database: Database, hash: str, most: int, distance: int) -> list[tup
     """
 
     def work(connection: Connection) -> list[tuple[int, int]]:
+        query = "SELECT group_concat(hash, '') FROM hashes WHERE hash > ?"
         # One text for all: reading a million rows takes five times as long.
-        (texts,) = connection.execute("SELECT group_concat(hash, '') FROM hashes").fetchone()
+        (texts,) = connection.execute(query, (UNHASHED,)).fetchone()
         hashes, wanted = _numbers(texts or ""), _numbers(hash)[0]
         near: defaultdict[int, set[int]] = defaultdict(set)
         for each in hashes:
@@ -85,8 +99,7 @@ def nearest(database: Database, hash: str, most: int, distance: int) -> list[tup
             names = [array("Q", [each]).tobytes().hex() for each in near[differing]][:most]
             marks = ", ".join("?" * len(names))
             rows = connection.execute(
-                f"""SELECT seq FROM hashes WHERE hash IN ({marks})
-                AND seq IN (SELECT seq FROM images) ORDER BY seq DESC LIMIT ?""",  # noqa: S608  # marks
+                f"SELECT seq FROM hashes WHERE hash IN ({marks}) ORDER BY seq DESC LIMIT ?",  # noqa: S608  # marks
                 [*names, most - len(found)],
             )
             found += [(row, differing) for (row,) in rows]
@@ -103,10 +116,10 @@ def groups(database: Database, distance: int) -> Iterator[list[int]]:
     """
 
     def work(connection: Connection) -> dict[str, list[int]]:
-        query = """SELECT IFNULL(NULLIF(h.hash, ''), hex(p.sha256)), p.seq
-            FROM images p LEFT JOIN hashes h ON h.seq = p.seq"""
+        query = """SELECT CASE WHEN h.hash > ? THEN h.hash ELSE hex(p.sha256) END, p.seq
+            FROM images p JOIN hashes h ON h.seq = p.seq"""
         found: defaultdict[str, list[int]] = defaultdict(list)
-        for name, row in connection.execute(query):
+        for name, row in connection.execute(query, (UNHASHED,)):
             found[name].append(row)
         return found
 
