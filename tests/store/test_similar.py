@@ -46,7 +46,7 @@ def test_the_distance_bounds_what_is_found(store: Store, save: Any) -> None:
     """Nearest first, at most so many, and nothing further away than that."""
     base = save(scene(1))
     hashes = {
-        bits: f"{int(scene(1).perceptual_hash or '', 16) ^ ((1 << bits) - 1):016x}"
+        bits: f"{int(scene(1).perceptual_hash or '', 16) ^ (((1 << bits) - 1) << 64):032x}"
         for bits in (1, 5, 9)
     }
     for bits in (9, 1, 5):
@@ -57,6 +57,17 @@ def test_the_distance_bounds_what_is_found(store: Store, save: Any) -> None:
     assert [each.distance for each in store.similar(base)] == [1, 5, 9]
     assert [each.distance for each in store.similar(base, distance=5)] == [1, 5]
     assert [each.distance for each in store.similar(base, 1)] == [1]
+
+
+def test_a_copy_with_cut_edges_is_found_and_finds_the_whole(store: Store, save: Any) -> None:
+    """One is the other's middle; its distance is that of the nearer two."""
+    whole = save(scene(1))
+    part = save(Image.from_pil(scene(1).to_pil().crop((8, 8, 88, 88))))
+    save(scene(2))
+
+    assert [each.record for each in store.similar(whole)] == [part]
+    assert [each.record for each in store.similar(part)] == [whole]
+    assert list(store.duplicates()) == []
 
 
 def rewrite(store: Store, record: Record, **changes: Any) -> None:
@@ -140,7 +151,7 @@ def test_a_file_that_is_gone_is_looked_for_once(store: Store, save: Any) -> None
     assert store.stats().unhashed == 0
 
 
-@pytest.mark.parametrize("hash", ["zz", "ABCDEF0123456789", "0" * 17])
+@pytest.mark.parametrize("hash", ["zz", "ABCDEF0123456789" * 2, "0" * 16])
 def test_a_hash_nobody_wrote_is_ignored(store: Store, save: Any, hash: str) -> None:
     """A sidecar may have been changed by anybody; the image is not lost over it."""
     record = save(scene(1))
@@ -163,8 +174,9 @@ def test_wrong_arguments_are_named(store: Store, save: Any) -> None:
     save(scene(1))
     with pytest.raises(InvalidRequestError, match="0 to 32"):
         store.similar(scene(1), distance=33)
-    with pytest.raises(InvalidRequestError, match="0 to 32"):
-        list(store.duplicates(distance=True))
+    for distance in (True, 11, -1):
+        with pytest.raises(InvalidRequestError, match="0 to 10 bits of 64: further apart"):
+            list(store.duplicates(distance=distance))
     with pytest.raises(InvalidRequestError, match="limit 0"):
         store.similar(scene(1), 0)
     with pytest.raises(ImageNotFoundError):

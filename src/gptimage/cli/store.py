@@ -378,7 +378,7 @@ def _add_similar(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_distance(parser: argparse.ArgumentParser) -> None:
-    help = "bits of 64 that may differ (default 10 for similar, 4 for duplicates)"
+    help = "bits of 64 that may differ (similar: 10 of at most 32; duplicates: 4 of at most 10)"
     argument(parser, "--distance BITS", help, type=int)
 
 

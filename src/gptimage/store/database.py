@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The index's tables. There are no steps from one layout to the next: the sidecars know all that
 # an index of another layout holds.
 
-LAYOUT: Final = "2026-11-29 hashes made later"
+LAYOUT: Final = "2026-11-29 hashes of two parts"
 """The tables of this version; a new name has every index built anew."""
 
 EARLIER: Final = (

@@ -192,8 +192,9 @@ class Reader:
             image: A record or id of this store, whose image itself is left out; or a path, bytes,
                 an `Image` or anything else `Image.open` reads.
             most: How many at most, 1 to 1,000.
-            distance: Bits of the hashes' 64 that may differ, 0 to 32: 10 finds copies with cut
-                edges, and by chance other images as well; 4 is enough for other sizes and formats.
+            distance: Bits of 64 that may differ, 0 to 32, in the hashes of both images or of one
+                and the other's middle: 10 finds copies of which up to 10 % is cut off each side,
+                and by chance other images as well; 4 is enough for other sizes and formats.
 
         Raises:
             InvalidRequestError: An argument makes no sense.
@@ -232,13 +233,14 @@ class Reader:
         have none yet are compared by their bytes alone.
 
         Args:
-            distance: Bits of the hashes' 64 in which two copies may differ, 0 to 32.
+            distance: Bits of the hashes' 64 in which two copies may differ, 0 to 10: with each bit
+                more pairs have to be compared.
 
         Raises:
             InvalidRequestError: The distance makes no sense.
             StoreError: The store cannot be read.
         """
-        distance = check_distance(distance)
+        distance = check_distance(distance, every=True)
         self._ready()
         self._hash()
         database = self._context.index.database
