@@ -73,6 +73,7 @@ ALIKE = (
     "tests/mcp/test_viewer.py",
     "tests/mcp/test_viewer_hosts.py",
     "tests/mcp/test_viewer_people.py",
+    "tests/studio/test_comparison_sheet.py",
     "tests/studio/test_page.py",
     "tests/studio/test_page_edit.py",
     "tests/studio/test_page_gallery.py",

@@ -11,7 +11,9 @@ from gptimage.cli.checks import (
     CHECK_FAILED,
     add_check_options,
     attempts_from_args,
+    checks_from_args,
     lines,
+    question_price,
     refuse_check_options,
     times,
     with_number,
@@ -208,14 +210,14 @@ def draw(
         call: Makes them, where that is not `generate` or `edit`.
     """
     refuse_check_options(args)
-    checks = bool(getattr(args, "check", None))
+    checks = checks_from_args(args)
     name = prompt if isinstance(prompt, str) else prompt.template or prompt.text
     where = target(args.output, name, overwrite=args.overwrite)
     if where.stdout:
         several = options.get("n", 1) not in {None, 1}
         others = {"--json": args.json, "--keep-original": args.keep_original}
         # Without a store nothing else has the attempts that are not taken.
-        others["--check"] = checks and client.store is None
+        others["--check"] = bool(checks) and client.store is None
         alone({"-n": several, "--partial-images": options.get("partial_images"), **others})
     agree_on_format(options, where)
     prepare(where)
@@ -223,10 +225,13 @@ def draw(
     attempts: Attempts | None = None
     extra = {"tags": args.tag or (), "refresh": args.refresh}
     try:
-        priced = _price(client, prompt, with_number(options, args))
+        whole = with_number(options, args)
+        priced = _price(client, prompt, whole)
+        if asked := question_price(args, checks, whole.get("n") or 1):
+            priced += f", {asked}"
         with progress(f"drawing, {times(args)}{priced} ..."):
             if checks:
-                attempts = attempts_from_args(client, prompt, {**options, **extra}, args)
+                attempts = attempts_from_args(client, prompt, {**options, **extra}, args, checks)
                 result = attempts.result
             elif call is None:
                 result = _call(client, prompt, {**options, **extra}, where, previews)
