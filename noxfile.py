@@ -560,7 +560,9 @@ def bench(session: nox.Session) -> None:
     peers = () if "--quick" in session.posargs else ("litellm", "pydantic-ai-slim[openai]")
     extras = "all,checks" if "checks" in session.posargs else "all"  # 300 MB that read words
     install_wheel(session, extras, None, *peers)
-    session.run("python", "benchmarks/run.py", *session.posargs)
+    # uv compiles nothing when it installs: the first process does, or each of them would anew.
+    env = {"PYTHONDONTWRITEBYTECODE": None}
+    session.run("python", "benchmarks/run.py", *session.posargs, env=env)
 
 
 @nox.session(venv_backend="none")
