@@ -210,7 +210,8 @@ def _running(app: App, job: Job) -> dict[str, Any]:
 def _ended(job: Job) -> dict[str, Any]:
     """A job without saved images: what went wrong, and what to do next."""
     what, _, then = str(to_tool_error(job_error(job))).partition("\nNext: ")
-    return {**_state(job.state, job.handle), "error": what, "next": then}
+    status = "not_saved" if job.state == "done" and job.error is not None else job.state
+    return {**_state(status, job.handle), "error": what, "next": then}
 
 
 def _state(status: str, handle: str | None) -> dict[str, Any]:

@@ -62,10 +62,11 @@ class Info(TypedDict):
     drew ``of`` images.
 
     ``unknown`` means that it was sent, that its outcome is not known, and that it may have been
-    billed. ``seconds``, ``progress`` and ``max_cost_usd`` belong to a call that goes on.
+    billed; ``not_saved`` that it is paid, and its images are not in the store. ``seconds``,
+    ``progress`` and ``max_cost_usd`` belong to a call that goes on.
     """
 
-    status: Literal["done", "running", "failed", "unknown"]
+    status: Literal["done", "running", "failed", "unknown", "not_saved"]
     handle: str | None
     records: list[dict[str, Any]]
     seconds: float | None
