@@ -195,8 +195,9 @@ def _edges(pixels: Pil) -> Pil:
     for each in found[1:]:
         strongest = ImageChops.lighter(strongest, each)
     # Pillow's filter leaves the outermost pixels as they are, which are no outlines.
-    inner = strongest.crop((2, 2, strongest.width - 2, strongest.height - 2))
-    return inner if min(inner.size) > 0 else strongest.point([0] * 256)
+    if min(strongest.size) <= 4:
+        return strongest.point([0] * 256)
+    return strongest.crop((2, 2, strongest.width - 2, strongest.height - 2))
 
 
 def _busy(margin: Pil) -> float:

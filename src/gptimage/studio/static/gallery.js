@@ -9,6 +9,7 @@ const GAP = 12;
 export function galleryPage(node, app) {
   let images = [];
   let next = null;
+  let unhashed = 0;
   let loading = false;
   let active = 0;
   let layout = { columns: 1, size: 0 };
@@ -57,6 +58,7 @@ export function galleryPage(node, app) {
       if (mine !== asked) return;
       images = found.images.filter((each) => !gone.has(each.id));
       next = found.next;
+      unhashed = found.unhashed;
       active = Math.min(active, Math.max(0, images.length - 1));
       draw();
     } catch (error) { complain(error); }
@@ -83,7 +85,9 @@ export function galleryPage(node, app) {
   function draw() {
     measure();
     const filtered = query().size > 0;
-    total.textContent = next && !filtered ? plural(seen.status.images, "image") : `${plural(images.length, "image")}${next ? ", more below" : ""}`;
+    const rest = next ? ", more below"
+      : unhashed ? `; ${unhashed} older ones were not compared yet: open Similar again for the next 250` : "";
+    total.textContent = next && !filtered ? plural(seen.status.images, "image") : `${plural(images.length, "image")}${rest}`;
     known.replaceChildren(...[...new Set(images.flatMap((each) => each.tags))].sort().map((each) => h("option", { value: each })));
     hint.hidden = images.length > 0;
     grid.hidden = !images.length;
