@@ -130,7 +130,7 @@ class _Tries:
 
         Raises:
             TransportError: The service was not reached.
-            OutcomeUnknownError: No usable answer arrived, now or in an earlier try.
+            OutcomeUnknownError: No usable response arrived, now or in an earlier try.
         """
         earlier = self.unknown
         self.unknown += is_unknown(outcome)
