@@ -227,7 +227,7 @@ def test_verify_and_reindex(run: Run, store: Store, make: Any) -> None:
     assert code == 1
     assert {each["kind"] for each in document["problems"]} == {"missing", "foreign"}
     assert "missing: images/" in text
-    assert "1 images; not clean" in text
+    assert "images: 1; not clean" in text
     assert run("reindex") == (0, {"images": 1, "unhashed": 1})
     assert run("reindex", as_json=False)[1] == "1 images\n"
 

@@ -31,7 +31,7 @@ from gptimage.cli.options import (
     read_prompt,
     read_settings,
 )
-from gptimage.cli.output import Target, alone, prepare, progress, save, save_one, target
+from gptimage.cli.output import Target, alone, cost_line, prepare, progress, save, save_one, target
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import GptImageError, InvalidRequestError
 
@@ -347,13 +347,7 @@ def _report(
             number = attempts.attempts.index(attempts.best) + 1
             print(f"image {number} of {len(attempts)} was taken{kept}", file=to)
         cost = attempts.cost
-    print(f"cost {'unknown' if cost is None else cost}{_marks(result)}", file=to)
-
-
-def _marks(result: Result) -> str:
-    marks = ["sandbox: nothing was billed"] if result.sandbox else []
-    marks += ["from the cache; --refresh draws anew"] if result.cached else []
-    return f" ({'; '.join(marks)})" if marks else ""
+    print(cost_line(cost, sandbox=result.sandbox, cached=result.cached), file=to)
 
 
 def _describe(each: Written) -> str:

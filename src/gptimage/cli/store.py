@@ -275,7 +275,7 @@ def run_verify(args: argparse.Namespace) -> int:
         report = store.verify(hashes=not args.quick, repair=args.repair)
     lines = [_line("repaired", each) for each in report.repaired]
     lines += [_line("", each) for each in report.problems]
-    lines.append(f"{report.checked} images; {'clean' if report.clean else 'not clean'}")
+    lines.append(f"images: {report.checked}; {'clean' if report.clean else 'not clean'}")
     show(args, {**document(report), "clean": report.clean}, *lines)
     return 0 if report.clean else 1
 
