@@ -557,7 +557,7 @@ def test_a_picture_that_could_not_be_saved_is_shown(
 def test_images_in_memory_are_saved_once_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no disk took a paid image, its handle saves it when asked for again, with its tags."""
+    """Where no disk took a paid image, its handle or the server's end saves it, with its tags."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
     (tmp_path / "no folder").touch()
     monkeypatch.setattr("gptimage_mcp.jobs.jobs._REMEMBERED", 0)  # of what is saved
@@ -581,7 +581,8 @@ def test_images_in_memory_are_saved_once_there_is_room(
 
     assert [each["status"] for each in (facts, first, other)] == ["not_saved"] * 3
     assert "view_image with their handle saves them" in first["next"]
-    (record,) = gptimage.Store(tmp_path / "store").history().records
+    cat, record = gptimage.Store(tmp_path / "store").history().records
+    assert cat.prompt == "A cat"  # saved as the server ended
     assert set(record.tags) == {"dusk", "sandbox", handle}
     assert [each["images"][0]["id"] for each in (seen, again)] == [record.id] * 2
     assert (seen["status"], seen["cost_usd"]) == ("done", first["cost_usd"])

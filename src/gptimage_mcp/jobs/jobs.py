@@ -253,6 +253,9 @@ class Jobs:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=5)
+        for job in [*self._here.values()]:
+            if job.is_in_memory_only and job.owner is None:  # whose store is not a caller's own
+                await self._save_again(job)
         await asyncio.to_thread(self._journal.close)
 
     async def _run(self, job: Job, work: Callable[[Job], Awaitable[Outcome]]) -> None:
