@@ -73,7 +73,7 @@ def check_distance(distance: object, *, every: bool = False) -> int:
         return distance
     why = (
         "further apart than that, nearly all pairs of a store have to be compared, and unlike "
-        "images are grouped; similar() takes up to 32"
+        "images are grouped; a search for what is similar to one image takes up to 32"
         if every
         else "images that have nothing in common differ in about 32"
     )
