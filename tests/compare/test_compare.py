@@ -289,7 +289,9 @@ def test_the_command_compares_and_records(
     assert main([*words, "--dry-run"]) == 0
     assert "4 images, at most $0.02" in capsys.readouterr().out
     assert main([*words, "--budget", "1", *places, "--json"]) == 0
-    document: Any = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert "drawing 4 images, at most $0.02" in printed.err
+    document: Any = json.loads(printed.out)
     assert [len(each["checks"]) for each in document["cells"]] == [1, 1, 0, 0]
     page = Path(document["sheet"]).read_text(encoding="utf-8")
     data = re.search(r'type="application/json">(.*?)</script>', page)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage import Image
+from gptimage import Image, ImageDecodeError
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +189,15 @@ def test_whatever_the_name_the_bytes_come_back(
     path = jpeg.save(tmp_path_factory.mktemp("any") / name)
 
     assert (".jpg", jpeg) == (path.suffix, Image.open(path))
+
+
+@pytest.mark.parametrize("read", [Image.from_path, Image.open, lambda path: Image.open(str(path))])
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, read: Callable[[Path], Image]) -> None:
+    """Of several files, one has to know which; bytes and URLs have no name to say."""
+    (tmp_path / "notes.png").write_text("hello")
+
+    with pytest.raises(ImageDecodeError, match=r"notes\.png: this image cannot be decoded"):
+        read(tmp_path / "notes.png")
+    for source in (b"hello", "data:,hello"):
+        with pytest.raises(ImageDecodeError, match=r"^this image cannot be decoded"):
+            Image.open(source)

@@ -23,6 +23,8 @@ from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gptimage.compare import Comparison
     from gptimage.compare.matrix import Matrix
 
@@ -61,15 +63,16 @@ def run(args: argparse.Namespace) -> int:
     if not models:
         raise InvalidRequestError("name the models: --models a,b; nothing was sent", field="models")
     checks = named_checks(args.check or (), files=True)
+    rows = _prices(args, Matrix.of(cases, models, qualities, checks, options))
     if args.dry_run:
-        return _dry_run(args, Matrix.of(cases, models, qualities, checks, options))
+        return _dry_run(args, rows)
     config = configure(args)
     if config.place("cache") is None:  # without one, the same image would be paid for again
         args.cache = "on"
         config = configure(args)
     output = Path(args.output or f"{Path(args.set).stem}.html")
     prepare(Target(folder=output.parent, stem=output.stem))
-    with open_client(config) as client, progress(f"drawing {len(cases)} prompts ..."):
+    with open_client(config) as client, progress(f"drawing {_whole(rows)} ..."):
         found = client.compare(
             cases,
             models=models,
@@ -103,12 +106,11 @@ def _report(args: argparse.Namespace, found: Comparison, path: Path, *, sandbox:
     return 1 if lost else 0
 
 
-def _dry_run(args: argparse.Namespace, matrix: Matrix) -> int:
-    """Print what each image may cost with the questions about it, and all together."""
+def _prices(args: argparse.Namespace, matrix: Matrix) -> list[tuple[str, Decimal | None]]:
+    """Return what each image may cost at most, with the questions about it."""
     from gptimage import ImageClient
     from gptimage.checks import max_question_cost
     from gptimage.engine.from_config import estimator_arguments
-    from gptimage.models.pricing import format_usd
 
     config = read_settings({"sandbox": True, "provider": args.provider})
     today, chat_model = utc_now().date(), config.text("chat_model")
@@ -121,17 +123,33 @@ def _dry_run(args: argparse.Namespace, matrix: Matrix) -> int:
             checks = (*matrix.checks, *matrix.cases[case].checks)
             asked = max_question_cost(checks, 1, today, chat_model)
             rows.append((name, None if most is None or asked is None else most + asked))
+    return rows
+
+
+def _total(rows: Sequence[tuple[str, Decimal | None]]) -> Decimal | None:
     known = [most for _, most in rows if most is not None]
-    total = sum(known, Decimal(0)) if len(known) == len(rows) else None
+    return sum(known, Decimal(0)) if len(known) == len(rows) else None
+
+
+def _whole(rows: Sequence[tuple[str, Decimal | None]]) -> str:
+    from gptimage.models.pricing import format_usd
+
+    total = _total(rows)
+    price = "cost not known beforehand" if total is None else f"at most {format_usd(total)}"
+    return f"{len(rows)} images, {price}; what the cache has costs nothing"
+
+
+def _dry_run(args: argparse.Namespace, rows: Sequence[tuple[str, Decimal | None]]) -> int:
+    """Print what each image may cost, and all together."""
+    from gptimage.models.pricing import format_usd
+
     cells = [{"cell": name, "max_cost_usd": usd(most)} for name, most in rows]
     texts = [
         f"{name}  {'cost not known' if most is None else f'at most {format_usd(most)}'}"
         for name, most in rows
     ]
-    together = "cost not known" if total is None else f"at most {format_usd(total)}"
-    whole = f"{len(rows)} images, {together}; what the cache has costs nothing"
-    document = {"cells": cells, "max_cost_usd": usd(total)}
-    return show(args, document, *map(printable, texts), whole)
+    document = {"cells": cells, "max_cost_usd": usd(_total(rows))}
+    return show(args, document, *map(printable, texts), _whole(rows))
 
 
 def _record(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from attrs import evolve, field, frozen
 
@@ -82,7 +82,9 @@ class Image:
             InvalidRequestError: It is no source of an image, or a web address.
             OSError: The file cannot be read.
         """
-        return source if isinstance(source, Image) else cls.from_bytes(files.read(source))
+        if isinstance(source, Image):
+            return source
+        return cls._of_file(source, files.read(source))
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Image:
@@ -104,7 +106,19 @@ class Image:
             ImageDecodeError: It is no image.
             OSError: It cannot be read.
         """
-        return cls.from_bytes(files.read_path(path))
+        return cls._of_file(path, files.read_path(path))
+
+    @classmethod
+    def _of_file(cls, source: object, data: bytes) -> Image:
+        """Take the bytes of a source; what is wrong with a file is said with its name."""
+        try:
+            return cls.from_bytes(data)
+        except ImageDecodeError as error:
+            is_url = isinstance(source, str) and source[:5].lower() == "data:"
+            if is_url or not isinstance(source, str | os.PathLike):
+                raise
+            name = str(cast("str | os.PathLike[str]", source))
+            raise ImageDecodeError(f"{name:.200}: {error}") from error
 
     @classmethod
     def from_file(cls, file: BinaryFile) -> Image:

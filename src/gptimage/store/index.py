@@ -418,8 +418,8 @@ class Index:
             for tables in (found, wanted):
                 rows = tables["sidecars"]
                 tables["sidecars"] = [(*all, unpacked(body, own)) for *all, body in rows]
-            if wanted["hashes"] == [(UNHASHED, row)]:
-                del found["hashes"], wanted["hashes"]  # made later, and in the index alone
+            if wanted["hashes"] == [(UNHASHED, row)] and found["hashes"]:
+                wanted["hashes"] = found["hashes"]  # made later, and in the index alone
             return found == wanted
 
         return self.database.read(work, filled=False)
