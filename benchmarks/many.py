@@ -27,12 +27,12 @@ LATENCY = 2.0
 
 
 def run(*, quick: bool) -> None:
-    """Print the efficiency of both clients, and memory that does not grow."""
-    rounds, count = (1, 128) if quick else (5, 512)
+    """Print the efficiency of both clients beside the SDK's, and memory that does not grow."""
+    rounds, count = (1, 128) if quick else (3, 640)
     ideal = count * LATENCY / CALLERS
     print(f"\n{count} requests, {CALLERS} at once, {LATENCY:g} s each: ideal {ideal:g} s")
     with slow_server() as url:
-        ways = {"threads": in_threads, "tasks": in_tasks}
+        ways = {"threads": in_threads, "tasks": in_tasks, "plain SDK": of_sdk}
         found: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, way in ways.items():
@@ -40,7 +40,7 @@ def run(*, quick: bool) -> None:
     for name, seconds in found.items():
         middle = statistics.median(seconds)
         print(f"  {name:<10}{middle:7.2f} s  {100 * ideal / middle:5.1f} % of the ideal speed")
-    print("  aim: 97 %")
+    print("  aim: 95 %, or no less than the plain SDK on a machine that is at work")
 
     counts = (1_000, 5_000) if quick else (1_000, 10_000, 100_000)
     runs: dict[str, list[Numbers]] = {}
@@ -74,6 +74,28 @@ def in_tasks(url: str, count: int) -> float:
     async def timed() -> float:
         async with AsyncImageClient(api_key="sk-bench", base_url=url) as client:
             return await timed_async(client, count)
+
+    return asyncio.run(timed())
+
+
+def of_sdk(url: str, count: int) -> float:
+    """Seconds for that many requests from tasks of the plain SDK: what else the machine does."""
+    from openai import AsyncOpenAI
+
+    async def timed() -> float:
+        places = asyncio.Semaphore(CALLERS)
+        async with AsyncOpenAI(api_key="sk-bench", base_url=url) as client:
+
+            async def draw(prompt: str) -> None:
+                async with places:
+                    await client.images.generate(
+                        prompt=prompt, model=MODEL, size="1024x1024", quality="low"
+                    )
+
+            await draw("A fox")
+            start = time.perf_counter()
+            await asyncio.gather(*(draw(f"Fox {number}") for number in range(count)))
+            return time.perf_counter() - start
 
     return asyncio.run(timed())
 

@@ -106,3 +106,18 @@ def test_the_web_files_of_an_image_are_loaded_with_their_first_use() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
     assert done.stdout.split() == ["False", "WebFile"]
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("gptimage.studio", "sse_starlette", "studio"),
+        ("gptimage.observers.opentelemetry", "opentelemetry", "otel"),
+    ],
+)
+def test_an_optional_part_names_its_extra(module: str, package: str, extra: str) -> None:
+    """Who imports it without its packages reads what to install."""
+    code = f"import sys; sys.modules[{package!r}] = None; import {module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert f"pip install 'gptimage[{extra}]'" in done.stderr.splitlines()[-1]

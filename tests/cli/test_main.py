@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from gptimage.cli.generate import image_args
 from gptimage.cli.main import exit_code, main
 from gptimage.cli.options import options_from_args
 from gptimage.cli.output import Target, save, target
-from gptimage.cli.parser import build_parser
+from gptimage.cli.parser import EXAMPLES, build_parser
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -407,6 +408,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
 
     assert (ended.value.code, capsys.readouterr().out) == (0, f"gptimage {gptimage.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "example", [line for each in EXAMPLES.values() for line in each.splitlines()]
+)
+def test_the_examples_of_the_help_are_taken(example: str) -> None:
+    """Each is one that the command itself parses, without a word left over."""
+    program, *words = shlex.split(example)
+    args, unknown = build_parser(words).parse_known_args(words)
+
+    assert (program, unknown) == ("gptimage", [])
+    assert callable(args.func)
 
 
 def test_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

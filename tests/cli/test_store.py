@@ -393,3 +393,19 @@ def test_similar_and_duplicates(
     assert [each.split()[0] for each in text.splitlines()] == [one.id, two.id]
     assert hashed == {"images": 3, "unhashed": 0}
     assert near.split()[1] == two.id
+
+
+def test_a_warning_is_a_sentence(store: Store, make: Any, tmp_path: Path) -> None:
+    """Who runs a command sees what happened to the index, and no file and line of the library."""
+    path = store.save(make.result())[0].path
+    store.close()
+    for file in tmp_path.rglob("index.sqlite*"):
+        file.unlink()
+    assert path is not None
+    folder = next(each for each in path.parents if each.parent == tmp_path)
+    command = [sys.executable, "-m", "gptimage", "history", "--store", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    (note,) = done.stderr.splitlines()
+    assert note.startswith("note: the index ")
+    assert note.endswith(" rebuilt from 1 sidecars")

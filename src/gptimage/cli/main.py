@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 from gptimage._internal.text import reason
@@ -36,8 +38,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; those of the process when left out.
     """
     words = sys.argv[1:] if argv is None else argv
-    with console() as out:
+    with console() as out, _plain_warnings():
         return _run(words, out)
+
+
+@contextmanager
+def _plain_warnings() -> Generator[None]:
+    """Print the library's warnings as sentences, without the file and line they come from."""
+    usual = warnings.formatwarning
+
+    def sentence(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category.__module__.startswith("gptimage"):
+            return f"note: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = sentence
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _run(words: Sequence[str], out: Output) -> int:

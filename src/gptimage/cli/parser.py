@@ -78,7 +78,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "models": ("info:add_models", "the catalogue of models"),
     "spend": ("info:add_spend", "what a ledger says was spent"),
     "templates": ("templates:add_arguments", "prompt templates: list, show, render, new, gallery"),
-    "store": ("store:add_group", "saved images: history, search, show, open, stats, tag, pin..."),
+    "store": (
+        "store:add_group",
+        "saved images: history, search, show, stats, tag, pin and more",
+    ),
     "inspect": ("images:add_inspect", "what an image file says of where it comes from"),
     "check": ("checks:add_check", "whether images are transparent, legible, in the right colours"),
     "diff": ("images:add_diff", "how much two images differ, and where"),
@@ -95,6 +98,26 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "completion": ("completion:add_arguments", "completion of commands for bash, zsh or fish"),
 }
 """Every command: the function that adds its arguments, and its line in the help."""
+
+EXAMPLES: Final[dict[str, str]] = {
+    "generate": """\
+  gptimage generate "A red fox in fresh snow" --size 1920x1080 --quality low -o fox.png
+  gptimage generate "A fox as a sticker" --background transparent --check transparent --until 3
+  gptimage generate --template og_image title="Launch day" -o card.png""",
+    "edit": """\
+  gptimage edit "Make it night" -i fox.png -o night.png
+  gptimage edit "Add a red hat" -i fox.png --mask-box 600,100,1300,500 --outside keep -o hat.png""",
+    "refine": """\
+  gptimage refine "A cabin by a lake" "Add snow" "At night" -o cabin.png""",
+    "many": """\
+  gptimage many rows.csv --name-from sku --dry-run
+  gptimage many rows.csv --name-from sku --concurrency 4 -o out""",
+    "batch": """\
+  gptimage batch submit requests.jsonl --state batch.json
+  gptimage batch wait batch.json
+  gptimage batch results batch.json --store out""",
+}
+"""What is typed most with a command, at the end of its help."""
 
 ALIASES: Final = (
     "history",
@@ -142,6 +165,9 @@ def build_parser(words: Sequence[str] | None = None) -> Parser:
     named = None if words is None else next((word for word in words if word[:1] != "-"), "")
     for name, (target, help) in COMMANDS.items():
         each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        if name in EXAMPLES:
+            each.formatter_class = argparse.RawDescriptionHelpFormatter
+            each.epilog = f"examples:\n{EXAMPLES[name]}"
         if named in {None, name}:
             module, _, function = target.partition(":")
             getattr(import_module(f"gptimage.cli.{module}"), function)(each)

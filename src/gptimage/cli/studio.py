@@ -7,7 +7,7 @@ import sys
 
 from gptimage.cli.options import add_sandbox_option
 from gptimage.cli.values import port
-from gptimage.errors import ConfigurationError, InvalidRequestError
+from gptimage.errors import InvalidRequestError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until it is interrupted."""
-    try:
-        from gptimage.studio import StudioOptions, serve
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the studio needs more packages ({error.name}): pip install 'gptimage[studio]'"
-        ) from error
+    from gptimage.studio import StudioOptions, serve
 
     def say(line: str) -> None:
         print(line, flush=True)

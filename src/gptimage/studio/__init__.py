@@ -6,8 +6,17 @@ what it works with.
 
 from __future__ import annotations
 
-from gptimage.studio.app import MountedStudio as MountedStudio
-from gptimage.studio.app import create_app as create_app
+from gptimage.errors import ConfigurationError as _ConfigurationError
+
+
+try:
+    from gptimage.studio.app import MountedStudio as MountedStudio
+    from gptimage.studio.app import create_app as create_app
+except ModuleNotFoundError as _missing:
+    raise _ConfigurationError(
+        f"the studio needs more packages ({_missing.name}): pip install 'gptimage[studio]'"
+    ) from _missing
+
 from gptimage.studio.context import Studio as Studio
 from gptimage.studio.context import StudioOptions as StudioOptions
 from gptimage.studio.context import job_folder as job_folder
