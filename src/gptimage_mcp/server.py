@@ -52,24 +52,32 @@ def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
             f"NO API KEY: nothing can be drawn until the person sets {settings.key_variable} where "
             "this server is configured. Everything else works. Never ask for a key in the chat."
         )
+    tools = enabled_tools(settings)
+    uses = " ".join(words for name, words in _USES.items() if name in tools)
     yield (
-        "Draws and edits images with OpenAI's image models, and keeps every one. New image: "
-        "generate_image. Change one: edit_image, or refine_image to go on in words, turn by turn. "
-        "Other versions of one: create_variations. Name images by id (img_...)."
+        "Draws and edits images with OpenAI's image models, and keeps every one. "
+        f"{uses}{' ' if uses else ''}Name images by id (img_...)."
     )
+    if not uses:  # none draws
+        return
+    waiting = "pass it to view_image, which waits. Do not make the call again; it is paid once."
+    if "view_image" not in tools:
+        waiting = "the same call made again joins it, and is paid once."
+    looking = [each for each in ("list_images", "get_server_status") if each in tools]
+    after = f" After a timeout, {' and '.join(looking)} can tell what came of it."
     yield (
         f"A call that takes longer than {settings.wait:g} s answers with a handle (job_...), and "
-        "goes on: pass it to view_image, which waits. Do not make the call again; it is paid once."
-        f"{_afterwards(enabled_tools(settings))}"
+        f"goes on: {waiting}{after if looking else ''}"
     )
 
 
-def _afterwards(tools: frozenset[str]) -> str:
-    """Name the tools that show what came of a call, among those there are."""
-    looking = [each for each in ("list_images", "get_server_status") if each in tools]
-    if not looking:
-        return ""
-    return f" After a timeout, {' and '.join(looking)} can tell what came of it."
+_USES: Final = {
+    "generate_image": "New image: generate_image.",
+    "edit_image": "Change one: edit_image.",
+    "refine_image": "Go on with one in words, turn by turn: refine_image.",
+    "create_variations": "Other versions of one: create_variations.",
+    "edit_each_image": "The same change to several: edit_each_image.",
+}
 
 
 def _money(settings: Settings) -> Iterator[str]:

@@ -45,6 +45,9 @@ _CLOSED: Final = (
 )
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
 
+_LAST_WORDS: Final = 5.0
+"""Seconds that a client has to read the last responses, once all work is over."""
+
 MAX_LINE: Final = 64 * 1024 * 1024
 """Bytes of one message: four images of 10 MB as base64 fit, and memory stays bounded."""
 
@@ -88,6 +91,10 @@ async def _serve(server: DynamicServer) -> None:
         async with stdio_server(stdin=cast("Any", lines.messages())) as (received, sent):
             lines.sent = sent
             await server.serve_streams(received, sent)
+            # A write to a pipe that nobody reads waits in a thread, which nothing can cancel.
+            end = threading.Timer(_LAST_WORDS, os._exit, (0,))
+            end.daemon = True  # a process that ends earlier does not wait for it
+            end.start()
 
 
 @contextmanager

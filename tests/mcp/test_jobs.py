@@ -28,6 +28,7 @@ from mcp.shared.exceptions import MCPError
 import gptimage
 from gptimage.sandbox import Sandbox
 from gptimage.service import Runner
+from gptimage.store.local_blobs import FileBlobs
 from gptimage_mcp.jobs import job as job_module
 from gptimage_mcp.jobs import shared
 from gptimage_mcp.jobs.job import Job, Progress
@@ -586,6 +587,41 @@ def test_images_in_memory_are_saved_once_there_is_room(
     assert set(record.tags) == {"dusk", "sandbox", handle}
     assert [each["images"][0]["id"] for each in (seen, again)] == [record.id] * 2
     assert (seen["status"], seen["cost_usd"]) == ("done", first["cost_usd"])
+
+
+@pytest.mark.parametrize(("room", "by_runner"), [(2, False), (0, True)])
+def test_images_of_which_some_were_saved_are_saved_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, by_runner: bool
+) -> None:
+    """Where one of two was saved, or a runner saved both as it ended, the store has two later."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
+    (tmp_path / "no folder").touch()
+    where = server_fixture(tmp_path, cache=False)
+    create, written = FileBlobs.create, list[str]()
+
+    def fill(blobs: FileBlobs, key: str, *args: Any, **options: Any) -> str:
+        written.append(key)
+        if len(written) > room:  # an image and its sidecar are two
+            raise OSError(28, "No space left on device")
+        return create(blobs, key, *args, **options)
+
+    async def question(client: Client) -> list[Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr(FileBlobs, "create", fill)
+            drawn = result_json(await draw(client, n=2))
+        if by_runner:
+            outcome = where.app.jobs._here[drawn["handle"]].outcome  # pyright: ignore[reportPrivateUsage]  # `get` would save it
+            assert isinstance(outcome, gptimage.Result)
+            where.app.store.save(outcome, tags=[drawn["handle"]])
+        found = [await client.call_tool("view_image", {"id": drawn["handle"]}) for _ in range(2)]
+        return [drawn, *map(result_json, found)]
+
+    drawn, seen, again = where.ask(question)
+
+    ids = [record.id for record in gptimage.Store(tmp_path / "store").history().records]
+    assert [len(drawn["images"]), len(ids)] == [2, 2]
+    for each in (seen, again):
+        assert sorted(image["id"] for image in each["images"]) == sorted(ids)
 
 
 def test_a_handle_of_images_that_were_never_saved_says_so(

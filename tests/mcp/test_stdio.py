@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from gptimage_mcp.stdio import Lines
 from tests.mcp import test_command
-from tests.mcp.test_command import Server, serving
+from tests.mcp.test_command import PATIENCE, Server, serving
 
 
 account = test_command.account
@@ -170,3 +171,22 @@ def test_a_server_answers_whatever_it_is_sent(server: Server) -> None:
 
     assert server.ask("ping") == {}
     assert server.hang_up()[2] == 0
+
+
+IMPATIENT = """\
+from gptimage_mcp import __main__, stdio
+stdio._LAST_WORDS = 0.1
+raise SystemExit(__main__.main([]))
+"""
+
+
+def test_a_client_that_never_reads_is_not_waited_for(account: dict[str, str]) -> None:
+    """Once it has hung up the server ends, although more is to be written than a pipe takes."""
+    with serving(account, (sys.executable, "-c", IMPATIENT)) as server:
+        server.greet()
+        for number in range(60):  # 30 kB each
+            server.send({"id": 100 + number, "method": "tools/list"})
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+
+        assert server.process.wait(PATIENCE) == 0

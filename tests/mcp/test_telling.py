@@ -485,6 +485,8 @@ async def list_tools(client: Client) -> ListToolsResult:
         (("core",), set(CORE)),
         (("view_image", "generate_image"), {"view_image", "generate_image"}),
         (("core", "cancel_call"), {*CORE, "cancel_call"}),
+        (("view_image",), {"view_image"}),
+        (("edit_each_image",), {"edit_each_image"}),
         (("full",), set(TOOLS) - {"delete_image"}),
     ],
 )
@@ -498,5 +500,6 @@ def test_the_settings_say_which_tools_there_are(
     told = str(where.server.instructions)
 
     assert listed == there
+    assert {each for each in TOOLS if each in told} <= there
     assert ("estimate_cost" in told) == ("estimate_cost" in there)
     assert ("get_server_status" in told) == ("get_server_status" in there)

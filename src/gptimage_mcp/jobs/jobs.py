@@ -301,18 +301,28 @@ class Jobs:
 
     async def _save_again(self, job: Job) -> None:
         """Save images of a job that are in memory only."""
-        outcome = job.outcome
-        assert outcome is not None  # noqa: S101  # see `is_in_memory_only`
+        try:
+            job.end("done", records=await asyncio.to_thread(self._saved_again, job))
+        except gptimage.StoreError as error:  # still no room, but now there may be copies
+            job.error = error
+
+    def _saved_again(self, job: Job) -> tuple[gptimage.Record, ...]:
         lineage: dict[str, Any] = {}
+        outcome = job.outcome
+        assert outcome is not None  # noqa: S101  # see `Job.is_in_memory_only`
         if isinstance(outcome, gptimage.Turn):
             call_id = outcome.call_ids[0] if outcome.call_ids else None
             lineage = {"response_id": outcome.response_id, "call_id": call_id}
         result = outcome if isinstance(outcome, gptimage.Result) else outcome.result
-        save = partial(self._store().save, result, tags=job.tags, warn=_logger.warning, **lineage)
-        try:
-            job.end("done", records=await asyncio.to_thread(save))
-        except gptimage.StoreError as error:  # still no room, but now there may be copies
-            job.error = error
+        store = self._store()
+        there = tuple(reversed(store.history(100, tag=job.handle).records))
+        if len(there) == len(result.images):  # the runner did so as it ended
+            return there
+        records = store.save(result, tags=job.tags, warn=_logger.warning, **lineage)
+        for each in there:  # some of the same call, saved when there was no room for all
+            with suppress(gptimage.StoreError):
+                store.delete(each.id)
+        return records
 
     def _forget(self) -> None:
         held = 0
