@@ -77,6 +77,7 @@ def test_the_chain_of_a_foreign_error_is_masked() -> None:
     """Causes, contexts, notes and attributes of somebody else's exceptions lose their secrets."""
     cause = ValueError("Illegal header value b'Bearer sk-abcdefgh12345678\\n'")
     cause.add_note("sent to http://bob:p4ssw0rd@host")
+    cause.__cause__ = OSError(5, "sk-abcdefgh12345678", "/sk-abcdefgh12345678")
     wrapping = RuntimeError("no connection")
     wrapping.__cause__ = cause
     wrapping.message = "sk-abcdefgh12345678"  # type: ignore[attr-defined]  # as the SDK's errors have

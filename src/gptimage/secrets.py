@@ -147,6 +147,9 @@ def scrub_error(error: BaseException | None) -> None:
         seen.add(id(each))
         waiting += (each.__cause__, each.__context__, *getattr(each, "exceptions", ()))
         each.args = scrub_value(each.args)
+        for name in ("strerror", "filename"):  # of which the message of an OSError is made
+            if isinstance(text := getattr(each, name, None), str):
+                setattr(each, name, scrub(text))
         for name, value in list(vars(each).items()):  # __notes__ are among them
             if isinstance(value, (str, bytes, list, tuple, dict)):
                 vars(each)[name] = scrub_value(cast("object", value))

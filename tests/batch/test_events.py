@@ -19,7 +19,7 @@ from gptimage.observers.events import Failed, Finished, Retried, Saved, Submitte
 from gptimage.observers.logging import JsonFormatter, LogObserver
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
-from gptimage.transport.http import HttpReply
+from gptimage.transport.http import HttpReply, HttpRequest
 from tests.batch.helpers import Damaging, Losing, Meddling, Recorder, fox, line, made
 
 
@@ -154,6 +154,40 @@ def test_a_batch_in_doubt_goes_on_counting(
     failed = told.events[-1]
     assert isinstance(failed, Failed)
     assert failed.possible_cost == row.reserved > 0
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "counts"),
+    [
+        (400, {"error": {"message": "no", "code": "moderation_blocked"}}, False),
+        (429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, False),
+        (500, {"error": {"message": "failed", "code": "image_generation_failed"}}, True),
+        (504, {"error": {"message": "upstream timeout"}}, True),
+        (504, None, True),
+        (200, {"error": {"message": "failed"}}, True),
+        (200, None, True),
+    ],
+)
+def test_a_line_that_may_be_billed_counts(
+    sandbox: Sandbox, ledger: Ledger, tmp_path: Path, status: int, body: object, counts: bool
+) -> None:
+    """Its batch stays counted with what was reserved, by the rule of all other calls."""
+
+    def meddler(request: HttpRequest) -> HttpReply | None:
+        if not request.path.endswith("/content"):
+            return None
+        output = json.loads(sandbox.send(request).body)
+        output["response"] |= {"status_code": status, "body": body}
+        return HttpReply(status=200, body=json.dumps(output).encode())
+
+    client = line(sandbox, transport=Meddling(sandbox, meddler), ledger=ledger)
+    batch = Batch.submit(client, [fox(0)], state=tmp_path / "b.json")
+    batch.wait(poll=0)
+    (item,) = batch.results()
+
+    (row,) = ledger.rows()
+    assert (row.counted == row.reserved > 0) == counts
+    assert ("may have been billed" in str(item.error)) == counts
 
 
 def test_a_refused_file_is_a_failed_row(sandbox: Sandbox, ledger: Ledger, tmp_path: Path) -> None:

@@ -133,6 +133,20 @@ def test_a_service_that_repeats_them(
     assert [word for word in (KEY, KEY[3:], PROMPT[:12]) if word in told] == []
 
 
+@pytest.mark.parametrize("call", [generate, stream, turn])
+def test_a_transport_that_repeats_them(
+    call: Callable[[ImageClient, Path], object], tmp_path: Path
+) -> None:
+    """A transport of the caller's own may raise anything: it is raised, and says neither."""
+    client = ImageClient(transport=FakeTransport([ValueError(f"{KEY}: {PROMPT}")]), retry=0)
+
+    with pytest.raises(ValueError, match="<prompt>") as caught:
+        call(client, tmp_path)
+
+    told = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    assert [word for word in (KEY, KEY[3:], PROMPT[:12]) if word in told] == []
+
+
 def check_files(folder: Path) -> None:
     """No file holds the key, and only those meant for prompts hold one."""
     for file in (each for each in folder.rglob("*") if each.is_file()):

@@ -34,6 +34,7 @@ from gptimage.errors import (
 from gptimage.models.pricing import Usage
 from gptimage.providers.openai.batches import BatchPart, OutputLine, read_line, request_of
 from gptimage.secrets import hide_prompt
+from gptimage.transport.billing import may_be_billed
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.types.record import Record
 from gptimage.types.result import Result
@@ -185,7 +186,7 @@ class Collector:
             error = cause
         else:
             return self._save(number, sent, taken, cache_key(plan.wire, self._state.endpoint))
-        if not isinstance(error, ApiError):
+        if may_be_billed(error):
             self._sums[sent.part].unknown()
         return BatchItem(index=number, custom_id=sent.custom_id, error=error)
 

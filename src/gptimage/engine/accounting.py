@@ -41,7 +41,7 @@ from gptimage.observers.events import (
     Waiting,
 )
 from gptimage.observers.protocol import Observer
-from gptimage.secrets import hide_prompt
+from gptimage.secrets import hide_prompt, scrub_error
 from gptimage.transport.billing import Billing, may_be_billed
 from gptimage.transport.http import HttpReply
 from gptimage.types.request import Edit
@@ -150,7 +150,9 @@ class CallTracker:
     ) -> None:
         """Take note of what reached the caller, and take the prompt out of it."""
         # What is refused here says it to its own program, such as a recording that differs.
-        if isinstance(error, GptImageError) and not isinstance(error, ConfigurationError):
+        if isinstance(error, Exception) and not isinstance(error, ConfigurationError):
+            if not isinstance(error, GptImageError):  # of a transport of the caller's own
+                scrub_error(error)
             hide_prompt(error, self._plan.request.prompt)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -60,15 +61,21 @@ def main(folder: str, promises: Path, rounds: int, prune_to: int) -> None:
 
 def fork_each() -> None:
     """Fork a process for each line of arguments, or wait for one; print its number each time."""
+    alive: set[int] = set()
     for line in sys.stdin:
         first, *more = line.split()
         process = int(first) if not more else os.fork()
         if process == 0:
             main(first, Path(more[0]), int(more[1]), int(more[2]))
             os._exit(0)
-        if not more:
+        if more:
+            alive.add(process)
+        else:
             os.waitpid(process, 0)
+            alive.discard(process)
         print(process, flush=True)  # noqa: T201  # what the test reads
+    for process in alive:  # the test itself was killed
+        os.kill(process, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -215,15 +215,15 @@ def read_line(rest: bytes, images: tuple[bytes, ...] = ()) -> OutputLine:
         raise ValueError("a line of the output names no request")
     response = table(value.get("response"))
     status = count(response.get("status_code"))
-    if status is not None and response.get("body") is not None:
+    error = table(value.get("error"))
+    if status is not None and (response.get("body") is not None or not error):
         reply = HttpReply(
             status=status,
             headers=_headers(response),
-            body=_body(response["body"]),
+            body=_body(response.get("body")),
             images=document.images,
         )
         return OutputLine(custom_id=custom_id[:MAX_LABEL], reply=reply)
-    error = table(value.get("error"))
     message = _told(error.get("message")) or "the batch gives no response and no reason"
     code = label(error.get("code"))
     return OutputLine(
