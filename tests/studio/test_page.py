@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.server import build_server
 from tests.mcp.http_helpers import TOKEN
@@ -110,6 +112,54 @@ def test_nothing_of_a_prompt_is_markup(tab: Tab) -> None:
 
     assert tab.find("img[onerror], main b:has-text('bold'), main script").count() == 0
     assert tab.page.title() == "Jobs · gptimage studio"
+
+
+def test_a_prompt_without_end_fits(tab: Tab) -> None:
+    """Ten thousand letters without a space, written from right to left, widen no page."""
+    prompt = f"\u202e{'w' * 10_000} {tab.name}"
+    job = tab.site.make(f"endless-{tab.name}", prompt)
+    wide: list[str] = []
+    for name in PAGES:
+        tab.go(name)
+        if tab.page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+            wide.append(name)
+    tab.go("gallery")
+    tab.find(f".tile[data-id={job['images'][0]}]").click()
+    facts = tab.there("dialog .facts")
+
+    assert wide == []
+    assert facts.evaluate("node => node.scrollWidth - node.clientWidth") == 0
+    tab.page.keyboard.press("Escape")
+
+
+def test_a_budget_that_is_too_small_sends_nothing(
+    browser: Browser, home: Path, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card says what the request may cost and what is left, in a sentence."""
+    monkeypatch.setenv("GPTIMAGE_BUDGET", "0.001/day")
+    calls = len(service.calls)
+    with serving(tmp_path, service) as site:
+        tab = opened(browser, enter(site))
+        tab.find(".make textarea[name=prompt]").fill("A dear deer")
+        tab.find(".make button.primary").click()
+        state = tab.there(".make .card[data-state=failed] .state").inner_text()
+        tab.page.context.close()
+
+    assert state.startswith("Nothing was sent: this request may cost up to $")
+    assert (len(service.calls) - calls, home.is_dir()) == (0, True)
+
+
+def test_a_tab_says_that_its_studio_was_stopped(
+    browser: Browser, home: Path, service: Service
+) -> None:
+    """What stands on it stays, below a sentence."""
+    with serving(home, service) as site:
+        tab = opened(browser, enter(site))
+    banner = tab.there("#banner:visible")
+    text = banner.inner_text()
+    tab.page.context.close()
+
+    assert text.startswith("The studio does not answer")
 
 
 def test_many_prompts_are_a_list_of_their_own_images(tab: Tab) -> None:
