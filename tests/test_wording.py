@@ -36,6 +36,7 @@ PYTHON = re.compile(
 
 NEVER = {
     "count()": "cannot happen",
+    "p.key": "is SQL",
     "use Sandbox(provider": "is about values a program passes",
     "providers= has two": "is about values a program passes",
     "Provider(name=": "is about values a program passes",

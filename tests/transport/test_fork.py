@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from gptimage.errors import ConfigurationError
-from gptimage.transport.connection import BlockingTransport
+from gptimage.transport.blocking import BlockingTransport
 from gptimage.transport.direct import HttpTransport, http_client
 from gptimage.transport.http import HttpRequest
 from gptimage.transport.openai_sdk import OpenAITransport
