@@ -90,7 +90,8 @@ def shoot(page: Page, folder: Path, kind: str) -> None:
         page.fill("textarea[name=prompt]", prompt)
         page.fill(".make input[name=size]", size)
         page.click(".make button.primary")
-        page.wait_for_selector(".make .card:first-child[data-state=done]", timeout=60_000)
+        card = f".make .card[data-state=done]:has(.words:text-is('{prompt}'))"
+        page.wait_for_selector(card, timeout=60_000)
     save("make")
     page.click("a[data-page=gallery]")
     page.wait_for_selector(".tile img.here")
@@ -133,7 +134,6 @@ def main(target: Path | None) -> None:
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))))
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
-        fill(folder / "store")
         shots = folder / "shots" if target is None else target
         shots.mkdir(exist_ok=True, parents=True)
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
@@ -142,7 +142,8 @@ def main(target: Path | None) -> None:
                 kind = f"{width}-{scheme}"
                 if target is None and not any(each.endswith(kind) for each in SHOWN):
                     continue
-                with studio(folder) as address:
+                fill(folder / kind / "store")  # of each look its own: nothing is there twice
+                with studio(folder / kind) as address:
                     page = chromium.new_page(
                         viewport={"width": across, "height": down}, color_scheme=scheme
                     )

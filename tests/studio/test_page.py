@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.server import build_server
 from tests.mcp.http_helpers import TOKEN
@@ -55,10 +57,12 @@ HOSTILE = '<img src=x onerror="document.title=1"> & <b>bold</b> {{7*7}}'
 """What would be markup, if anything of a prompt could become it."""
 
 
-def test_the_printed_address_opens_the_page(browser: Browser, home: Path, service: Service) -> None:
+def test_the_printed_address_opens_the_page(
+    browser: Browser, home: Path, service: Service, look: dict[str, Any]
+) -> None:
     """The token leaves the address at once, and a copied address opens nothing."""
     with serving(home, service) as site:
-        context = browser.new_context()
+        context = browser.new_context(**look)
         page = context.new_page()
         page.goto(f"{site.url}/?token={site.token}")
         page.wait_for_selector("main[data-ready]")
@@ -110,6 +114,59 @@ def test_nothing_of_a_prompt_is_markup(tab: Tab) -> None:
 
     assert tab.find("img[onerror], main b:has-text('bold'), main script").count() == 0
     assert tab.page.title() == "Jobs · gptimage studio"
+
+
+def test_a_prompt_without_end_fits(tab: Tab) -> None:
+    """Ten thousand letters without a space, written from right to left, widen no page."""
+    prompt = f"\u202e{'w' * 10_000} {tab.name}"
+    job = tab.site.make(f"endless-{tab.name}", prompt)
+    wide: list[str] = []
+    for name in PAGES:
+        tab.go(name)
+        if tab.page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+            wide.append(name)
+    tab.go("gallery")
+    tab.find(f".tile[data-id={job['images'][0]}]").click()
+    facts = tab.there("dialog .facts")
+
+    assert wide == []
+    assert facts.evaluate("node => node.scrollWidth - node.clientWidth") == 0
+    tab.page.keyboard.press("Escape")
+
+
+def test_a_budget_that_is_too_small_sends_nothing(
+    browser: Browser,
+    home: Path,
+    service: Service,
+    tmp_path: Path,
+    look: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The card says what the request may cost and what is left, in a sentence."""
+    monkeypatch.setenv("GPTIMAGE_BUDGET", "0.001/day")
+    calls = len(service.calls)
+    with serving(tmp_path, service) as site:
+        tab = opened(browser, enter(site), **look)
+        tab.find(".make textarea[name=prompt]").fill(f"A dear {tab.name}")
+        tab.find(".make button.primary").click()
+        state = tab.there(".make .card[data-state=failed] .state").inner_text()
+        tab.page.context.close()
+
+    assert state.startswith("Nothing was sent: this request may cost up to $")
+    assert (len(service.calls) - calls, home.is_dir()) == (0, True)
+
+
+def test_a_tab_says_that_its_studio_was_stopped(
+    browser: Browser, home: Path, service: Service, look: dict[str, Any]
+) -> None:
+    """What stands on it stays, below a sentence."""
+    with serving(home, service) as site:
+        tab = opened(browser, enter(site), **look)
+    banner = tab.there("#banner:visible")
+    text = banner.inner_text()
+    tab.page.context.close()
+
+    assert text.startswith("The studio does not answer")
 
 
 def test_many_prompts_are_a_list_of_their_own_images(tab: Tab) -> None:
@@ -346,10 +403,12 @@ def test_it_is_used_without_a_mouse(tab: Tab) -> None:
     assert (first, nameless) == ("Skip to the page", [])
 
 
-def test_empty_pages_teach(browser: Browser, home: Path, service: Service, tmp_path: Path) -> None:
+def test_empty_pages_teach(
+    browser: Browser, home: Path, service: Service, tmp_path: Path, look: dict[str, Any]
+) -> None:
     """A new store says on each page what to do first, and an example fills the form."""
     with serving(tmp_path, service) as site:
-        tab = opened(browser, enter(site))
+        tab = opened(browser, enter(site), **look)
         found: dict[str, str] = {}
         for name in PAGES:
             tab.go(name)
@@ -368,20 +427,21 @@ def test_empty_pages_teach(browser: Browser, home: Path, service: Service, tmp_p
 
 
 def test_a_closed_tab_and_a_restart_lose_nothing(
-    browser: Browser, home: Path, service: Service, hold: Hold
+    browser: Browser, home: Path, service: Service, hold: Hold, look: dict[str, Any]
 ) -> None:
     """The tab is closed and the studio stopped while it draws; the next one shows the image."""
     calls = len(service.calls)
     with serving(home, service) as site:
-        tab = opened(browser, enter(site))
-        tab.find(".make textarea[name=prompt]").fill("A restarted robin")
+        tab = opened(browser, enter(site), **look)
+        prompt = f"A restarted {tab.name}"
+        tab.find(".make textarea[name=prompt]").fill(prompt)
         tab.find(".make button.primary").click()
         assert hold.arrived.wait(PATIENCE)
         tab.page.context.close()
     hold.go.set()
     with serving(home, service) as site:
-        tab = opened(browser, enter(site))
-        tab.there(".make .card:has(.words:text-is('A restarted robin'))[data-state=done] img")
+        tab = opened(browser, enter(site), **look)
+        tab.there(f".make .card:has(.words:text-is('{prompt}'))[data-state=done] img")
         tab.page.context.close()
 
     assert len(service.calls) - calls == 1

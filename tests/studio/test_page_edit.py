@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image as PilImage
+from PIL import ImageOps
 
 from tests.factories import picture
 from tests.studio.conftest import Service, Tab
@@ -208,6 +212,68 @@ def test_a_masked_edit_keeps_what_is_outside_and_shows_the_drift(
     assert [part.name for part in service.calls[-1].files] == ["image", "mask"]
     jobs = {job["request"]["prompt"]: job["request"] for job in tab.site.get("/api/jobs")["jobs"]}
     assert jobs[f"Brighten {tab.name}"]["outside"] == "keep"
+
+
+def test_a_mask_lies_where_it_is_seen_on_a_photo_held_upright(tab: Tab) -> None:
+    """A camera writes how it was held; the page shows it upright, and so is the mask."""
+    start(tab)
+    exif, file = PilImage.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # turned by 90 degrees
+    PilImage.linear_gradient("L").resize((400, 304)).save(file, "JPEG", exif=exif)
+    files: Any = [{"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}]
+    tab.find(".edit input[type=file]").set_input_files(files)
+    tab.there(".stage canvas[width='304'][height='400']")
+    tab.find(".canvas-area").press("r")
+    drag(tab, 30)
+    tab.find(".edit textarea[name=prompt]").fill(f"Turn {tab.name}")
+    tab.find(".edit button.primary").click()
+    finished(tab)
+    jobs = {job["request"]["prompt"]: job["images"] for job in tab.site.get("/api/jobs")["jobs"]}
+    (id,) = jobs[f"Turn {tab.name}"]
+    made = tab.site.studio.store.open(id).to_pil().convert("L")
+    upright = ImageOps.exif_transpose(PilImage.open(file))
+
+    assert made.size == upright.size == (304, 400)
+    assert made.crop((0, 0, 304, 90)).tobytes() == upright.crop((0, 0, 304, 90)).tobytes()
+    assert made.tobytes() != upright.tobytes()
+
+
+def test_an_image_is_made_edited_and_found_by_keyboard(tab: Tab) -> None:
+    """From Make to Edit to Gallery the focus is always where the work goes on."""
+    keys = tab.page.keyboard
+
+    def focused() -> str:
+        found: str = tab.page.evaluate(
+            "() => document.activeElement.ariaLabel ?? document.activeElement.name"
+        )
+        return found
+
+    start(tab, (64, 64), (64, 48))
+    tab.page.get_by_label("Move image 1 back").focus()
+    keys.press("Enter")
+    moved = focused()
+    tab.page.get_by_label("Take image 2 away").focus()
+    keys.press("Enter")
+    taken = focused()
+    tab.find(".edit textarea[name=prompt]").focus()
+    keys.type(f"Type {tab.name}")
+    keys.press("Control+Enter")
+    finished(tab)
+    tab.find("button:has-text('Go on from this')").focus()
+    keys.press("Enter")
+    tab.there(f".edit .tree button[aria-current=true]:has-text('Type {tab.name}')")
+    gone_on = focused()
+    tab.find("a[data-page=gallery]").focus()
+    keys.press("Enter")
+    tab.there(".tile.active")
+    tab.find(".grid").focus()
+    keys.press("Enter")
+    tab.there(f"dialog .long:text-is('Type {tab.name}')")
+    keys.press("Escape")
+    tab.there("dialog", 0)
+
+    assert (moved, taken) == ("Move image 2 forward", "Take image 1 away")
+    assert (gone_on.partition(":")[0], focused()) == ("Mask", "Images")
 
 
 def test_before_and_after_are_compared_with_a_slider(tab: Tab) -> None:

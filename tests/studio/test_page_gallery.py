@@ -122,6 +122,61 @@ def test_tiles_stay_where_they_are(tab: Tab) -> None:
     assert places == [new.id, other.id, one.id]
 
 
+def test_what_was_deleted_elsewhere_leaves_the_page(tab: Tab) -> None:
+    """Opening it says so in a sentence; deleting it once more is no error."""
+    first, second = saved(tab, "An early", "A late")
+    found(tab, 2)
+    tab.there(".tile img.here", 2)
+    for record in (first, second):
+        tab.site.studio.store.delete(record)
+    shown = tab.find(f".tile[data-id={first.id}]")
+    shown.click()
+    tab.there(".toast:has-text('it was deleted')").get_by_label("Close this message").click()
+    tab.there(".tile", 1)
+    tab.wrong.clear()  # the browser notes each response with 404
+    tab.find(f".tile[data-id={second.id}]").click(modifiers=["Control"])
+    tab.find(".picked button:text-is('Delete')").click()
+    with tab.page.expect_response(lambda each: each.request.method == "DELETE") as response:
+        tab.find(".toast button[aria-label='Close this message']").click()
+    tab.there(".gallery .empty h2:text-is('Nothing matches')")
+    tab.wrong.clear()
+
+    assert (response.value.status, tab.find(".toast").count()) == (404, 0)
+
+
+def test_the_gallery_comes_once_the_network_is_back(tab: Tab) -> None:
+    """What could not be read is a sentence, and is read when the page is looked at again."""
+    (record,) = saved(tab, "A distant")
+    tab.page.route("**/api/images?*", lambda route: route.abort())
+    tab.go("gallery")
+    tab.there(".toast:has-text('the network is down')")
+    tab.page.unroute("**/api/images?*")
+    tab.go("make")
+    tab.go("gallery")
+    tab.there(f".tile[data-id={record.id}]")
+    tab.wrong.clear()  # the browser notes what failed
+
+
+def test_the_keyboard_stays_in_an_open_image(tab: Tab) -> None:
+    """After a click on "Next image" the arrows still move, and tags are added one after another."""
+    saved(tab, "A first", "A second", "A third")
+    found(tab, 3)
+    tab.find(".tile").first.click()
+    tab.page.get_by_label("Next image").click()
+    tab.there(f"dialog .long:text-is('A second {tab.name}')")
+    tab.page.keyboard.press("Enter")
+    tab.there(f"dialog .long:text-is('A first {tab.name}')")
+    tab.page.keyboard.press("ArrowLeft")
+    tab.there(f"dialog .long:text-is('A second {tab.name}')")
+    tab.find("dialog input[placeholder='Add a tag']").focus()
+    for tag in ("one", "two"):
+        tab.page.keyboard.type(tag)
+        tab.page.keyboard.press("Enter")
+        tab.there(f"dialog .chip:has-text('{tag}')")
+    tab.page.keyboard.press("Escape")
+    tab.there("dialog", 0)
+
+
 def test_similar_images_are_found(tab: Tab) -> None:
     """From an image to what looks like it, and back to everything."""
     one, again = (saved(tab, "A twin")[0] for _ in range(2))

@@ -118,14 +118,7 @@ class MountedStudio:
 def build_app(
     studio: Studio, address: AddressToken | None, *, cookie: str = "", wait: float = 0
 ) -> Starlette:
-    """Return the page with its routes; while it runs, ``state.jobs`` has its jobs.
-
-    Args:
-        studio: See `create_app`.
-        address: See `create_app`; None below another server, see `MountedStudio`.
-        cookie: See `create_app`.
-        wait: Seconds that what was sent has when the page ends; see `Jobs.aclose`.
-    """
+    """Return the page of `create_app` and `MountedStudio`; ``state.jobs`` are its running jobs."""
     pages = _Pages(studio)
     guards: list[Middleware] = []
     if address is not None:
@@ -181,12 +174,11 @@ def _file(data: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Return an error as a sentence, with the field of the form that it is about."""
-    status = 500
+    status, text = 500, str(error) or type(error).__name__
     if isinstance(error, ImageNotFoundError):
-        status = 404
+        status, text = 404, "the image is not in the store any more: it was deleted"
     elif isinstance(error, InvalidRequestError | TemplateError | ImageDecodeError):
         status = 400
-    text = str(error) or type(error).__name__
     body = {"error": type(error).__name__, "error_description": text}
     field = getattr(error, "field", None)
     return JSONResponse({**body, "field": field}, status, {"cache-control": "no-store"})

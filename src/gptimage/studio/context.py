@@ -232,11 +232,7 @@ def job_folder(store: Store, *, sandbox: bool, state: Path | None = None) -> Pat
 def make_folders(folder: Path) -> None:
     """Make the folder of a studio, private to this user, and forget uploads nobody uses."""
     make_private(folder)
-    make_private(folder / "uploads")
-    _delete_old(folder / "uploads")
-
-
-def _delete_old(uploads: Path) -> None:
+    make_private(uploads := folder / "uploads")
     before = files_now(uploads) - _UPLOADS
     for path in uploads.iterdir():
         with suppress(OSError):  # another studio was quicker

@@ -35,20 +35,8 @@ def listen(port: int | None) -> socket.socket:
     """
     if port is None:
         with suppress(OSError):
-            return _bound(PORT)
-    return _bound(port or 0)
-
-
-def _bound(port: int) -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((HOST, port))
-        found.listen()
-    except OSError:
-        found.close()
-        raise
-    return found
+            return socket.create_server((HOST, PORT))
+    return socket.create_server((HOST, port or 0))
 
 
 def serve(

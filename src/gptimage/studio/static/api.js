@@ -1,7 +1,7 @@
 // The requests of the page, and the jobs that every part of it follows.
 
 export class StudioError extends Error {
-  constructor(message, field) { super(message); this.field = field; }
+  constructor(message, field, status) { super(message); Object.assign(this, { field, status }); }
 }
 
 export async function request(method, path, body, { raw = false, signal } = {}) {
@@ -11,12 +11,12 @@ export async function request(method, path, body, { raw = false, signal } = {}) 
   let response;
   try { response = await fetch(path, options); } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new StudioError("The studio does not answer: it was stopped. What was sent is finished and saved all the same.");
+    throw new StudioError("The studio does not answer: it was stopped, or the network is down. What was sent is finished and saved all the same.");
   }
   if (!response.ok) {
     const told = await response.json().catch(() => ({}));
     const text = told.error === "invalid_token" ? "You are signed out: load this page again." : told.error_description ?? `The studio failed (${response.status}).`;
-    throw new StudioError(text[0].toUpperCase() + text.slice(1), told.field);
+    throw new StudioError(text[0].toUpperCase() + text.slice(1), told.field, response.status);
   }
   if (raw) return response;
   return response.status === 204 ? null : response.json();

@@ -2,7 +2,7 @@
 
 import { button, complain, dialog, field, h, iconButton, toast, usd, when } from "./dom.js";
 import { seen, thumbnail } from "./api.js";
-import { change, copyImage, copyText, describe, remove, save, writeAlt } from "./images.js";
+import { change, copyImage, copyText, describe, failed, remove, save, writeAlt } from "./images.js";
 
 /** The family of an image as a nested list: branches where one image was changed twice. */
 export function familyTree(family, current, choose) {
@@ -31,16 +31,20 @@ export async function openDetail(id, app) {
     if (event.key === "ArrowLeft") step(-1);
   });
   const show = async (other) => {
-    try { image = await describe(other); draw(); } catch (error) { complain(error); }
+    try { image = await describe(other); draw(); } catch (error) { failed(error, other, app); }
   };
 
   function draw() {
+    const controls = () => [...box.querySelectorAll("button, input, textarea")];
+    const focused = controls().indexOf(document.activeElement);
     const at = app.ids.indexOf(image.id);
     const shown = h("img", { src: `images/${image.id}`, alt: image.alt ?? image.prompt.slice(0, 300), width: image.width, height: image.height });
     const view = h("div", { class: "view" }, shown,
-      at > 0 && iconButton("left", "Image before", () => step(-1), { class: "icon-button prev" }),
-      at >= 0 && at < app.ids.length - 1 && iconButton("right", "Next image", () => step(1), { class: "icon-button next" }));
+      iconButton("left", "Image before", () => step(-1), { class: "icon-button prev", disabled: at < 1 }),
+      iconButton("right", "Next image", () => step(1), { class: "icon-button next", disabled: at < 0 || at === app.ids.length - 1 }));
     box.firstChild.replaceChildren(view, facts());
+    box.focus(); // at least: the arrow keys belong to the dialog
+    controls()[focused]?.focus({ preventScroll: true });
   }
 
   function facts() {

@@ -101,7 +101,7 @@ export function complain(error) {
 /** A dialog that is gone when it is closed. */
 export function dialog(label, ...children) {
   const before = document.activeElement;
-  const box = h("dialog", { "aria-label": label }, children);
+  const box = h("dialog", { "aria-label": label, tabindex: "-1" }, children);
   box.addEventListener("close", () => { box.remove(); before?.focus?.(); });
   box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
   document.body.append(box);

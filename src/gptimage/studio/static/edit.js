@@ -59,7 +59,7 @@ export function editPage(node, app) {
     strip.replaceChildren(...inputs.map((each, index) => h("li", {}, h("div", { class: "thumb" }, h("img", { src: source(each.source), alt: `Image ${index + 1}` })),
       h("b", { "aria-hidden": "true", text: index + 1 }), h("div", { class: "row" },
         iconButton("left", `Move image ${index + 1} forward`, () => swap(index, index - 1), { disabled: index === 0 }),
-        iconButton("close", `Take image ${index + 1} away`, () => { inputs.splice(index, 1); draw(); }),
+        iconButton("close", `Take image ${index + 1} away`, () => remove(index)),
         iconButton("right", `Move image ${index + 1} back`, () => swap(index, index + 1), { disabled: index === inputs.length - 1 })))));
     showMask();
     changed();
@@ -79,7 +79,21 @@ export function editPage(node, app) {
     if (mask.url !== url) { mask.url = url; mask.show(url); }
   }
 
-  function swap(one, other) { [inputs[one], inputs[other]] = [inputs[other], inputs[one]]; draw(); }
+  // What was pressed is gone after `draw`: who uses the keyboard goes on where they were.
+  function swap(one, other) {
+    [inputs[one], inputs[other]] = [inputs[other], inputs[one]];
+    draw();
+    const [back, , on] = strip.children[other].querySelectorAll("button");
+    (other > one && !on.disabled || back.disabled ? on : back).focus();
+  }
+
+  function remove(index) {
+    inputs.splice(index, 1);
+    draw();
+    (strip.children[Math.min(index, inputs.length - 1)]?.querySelectorAll("button")[1] ?? form.querySelector(".drop button")).focus();
+  }
+
+  function again() { showMask(); mask.area.focus({ preventScroll: true }); }
 
   async function add(blobs) {
     for (const blob of blobs) {
@@ -143,7 +157,7 @@ export function editPage(node, app) {
     running = null;
     send.disabled = false;
     if (job.state === "done") compare(job);
-    else before.append(button("Back to the mask", showMask, { kind: "tiny" }));
+    else before.append(button("Back to the mask", again, { kind: "tiny" }));
     if (!job.images.length) stage.replaceChildren(empty("alert", "There is no new image", sentence(job)));
   }
 
@@ -158,7 +172,7 @@ export function editPage(node, app) {
       h("p", { class: "before", text: "Before" }), h("p", { class: "after", text: "After" })));
     slide();
     before.append(button("Go on from this", () => startFrom(job.images[0]), { kind: "tiny", picture: "right" }),
-      button("Another try", showMask, { kind: "tiny" }), button("Details", () => app.open(job.images[0]), { kind: "tiny quiet" }));
+      button("Another try", again, { kind: "tiny" }), button("Details", () => app.open(job.images[0]), { kind: "tiny quiet" }));
     family(job.images[0]).catch(complain);
   }
 
@@ -169,7 +183,7 @@ export function editPage(node, app) {
       familyTree(found.family, id, startFrom));
   }
 
-  function startFrom(id) { inputs = [{ source: id }, ...inputs.slice(1)]; draw(); }
+  function startFrom(id) { inputs = [{ source: id }, ...inputs.slice(1)]; draw(); again(); }
 
   function use(job) {
     const { prompt: text, images, mask: _, tags: __, ...rest } = job.request;

@@ -19,11 +19,8 @@ export function galleryPage(node, app) {
   const selected = new Set();
   const tiles = new Map();
 
-  const choice = (name, label, values) => {
-    const select = h("select", { name, "aria-label": label, onchange: reload }, h("option", { value: "", text: label }),
-      values.map(([value, text]) => h("option", { value, text })));
-    return select;
-  };
+  const choice = (name, label, values) => h("select", { name, "aria-label": label, onchange: reload }, h("option", { value: "", text: label }),
+    values.map(([value, text]) => h("option", { value, text })));
   const text = h("input", { type: "search", class: "find", name: "text", placeholder: "Search prompts and tags", "aria-label": "Search prompts and tags", oninput: later(200, reload) });
   const tag = h("input", { class: "short", name: "tag", placeholder: "Tag", "aria-label": "Tag", list: "known-tags", autocomplete: "off", oninput: later(200, reload) });
   const known = h("datalist", { id: "known-tags" });
@@ -61,7 +58,7 @@ export function galleryPage(node, app) {
       unhashed = found.unhashed;
       active = Math.min(active, Math.max(0, images.length - 1));
       draw();
-    } catch (error) { complain(error); }
+    } catch (error) { stale = true; complain(error); }
   }
 
   async function more() {
@@ -132,11 +129,10 @@ export function galleryPage(node, app) {
 
   function makeTile(image) {
     const picture = h("img", { alt: "", decoding: "async", src: thumbnail(image.id), onload: () => picture.classList.add("here") });
-    const tile = h("div", { class: "tile", role: "option", id: `tile-${image.id}`, "data-id": image.id,
+    return h("div", { class: "tile", role: "option", id: `tile-${image.id}`, "data-id": image.id,
       "aria-label": `${image.alt || image.prompt || "Without a prompt"}, ${image.width ?? "?"} by ${image.height ?? "?"}, ${image.model}${image.pinned ? ", pinned" : ""}`,
       "aria-selected": String(selected.has(image.id)) }, picture, h("span", { class: "pick" }),
       h("div", { class: "over" }, h("span", { text: image.prompt })), image.pinned && h("div", { class: "marks" }, icon("pin")));
-    return tile;
   }
 
   function point() {

@@ -11,7 +11,7 @@ export async function remove(ids, app) {
     return;
   }
   for (const id of ids) {
-    try { await request("DELETE", `api/images/${id}`); } catch (error) { complain(error); app.restored([id]); }
+    try { await request("DELETE", `api/images/${id}`); } catch (error) { if (error.status !== 404) { complain(error); app.restored([id]); } }
   }
   app.status().catch(() => {});
 }
@@ -52,6 +52,12 @@ export async function writeAlt(id) {
   const found = await post(`api/images/${id}/alt`);
   toast(`Written for ${usd(found.cost_usd)}: read it before you use it.`);
   return found.alt;
+}
+
+/** Say what went wrong with an image; one that was deleted elsewhere leaves the page. */
+export function failed(error, id, app) {
+  if (error.status === 404) app.removed(id);
+  complain(error);
 }
 
 export const describe = (id) => get(`api/images/${id}`);

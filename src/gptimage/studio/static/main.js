@@ -7,6 +7,7 @@ import { makePage } from "./make.js";
 import { editPage } from "./edit.js";
 import { galleryPage } from "./gallery.js";
 import { openDetail } from "./detail.js";
+import { failed } from "./images.js";
 import { jobsPage } from "./jobs.js";
 import { moneyPage } from "./money.js";
 
@@ -18,7 +19,7 @@ const count = h("span", { class: "count", hidden: true });
 const app = {
   go(name) { location.hash = `#/${name}`; },
   /** Show an image; `ids` are its neighbours. */
-  open(id, ids = [id]) { openDetail(id, { ids, ...app }).catch(complain); },
+  open(id, ids = [id]) { openDetail(id, { ids, ...app }).catch((error) => failed(error, id, app)); },
   edit(id) { show("edit"); made.get("edit").api.start(id); app.go("edit"); },
   again(request) { show("make"); made.get("make").api.use({ request }); },
   similar(id) { show("gallery"); made.get("gallery").api.similar(id); app.go("gallery"); },
