@@ -49,7 +49,6 @@ NEVER = {
     "Limits(": "is about values a program passes",
     "Retry(unknown": "is about values a program passes",
     "a Ledger, such as": "is about values a program passes",
-    "a datetime.timedelta": "is about values a program passes",
     "caches, such as": "is about values a program passes",
     "a gptimage.bulk.Stop": "is about values a program passes",
     "azure() takes one of": "is about values a program passes",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -57,8 +57,10 @@ _FIELDS: Final = r"""
 
 _HOST: Final = r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?"
 
-_lock = threading.Lock()
-_known: dict[str, None] = {}
+_known: dict[str, int] = {}
+"""What is masked, and when it was last remembered; in the order it first was."""
+
+_times: Final = count()
 
 _DEEPEST: Final = 40
 
@@ -96,12 +98,13 @@ def remember(secret: str | None) -> None:
         if len(whole) < _SHORTEST or (whole.isalpha() and whole.islower()):
             continue
         forms = {whole, quote(whole, safe=""), quote(whole), repr(whole)[1:-1], unquote(whole)}
-        with _lock:
-            for form in sorted(forms, key=len):
-                _known.pop(form, None)
-                _known[form] = None
-            while len(_known) > _MOST:
-                del _known[next(iter(_known))]
+        # Without a lock, which a fork could leave locked in the child; what is known already stays
+        # known meanwhile, for other threads are masking.
+        for form in sorted(forms, key=len):
+            _known[form] = next(_times)
+        if len(_known) > _MOST:
+            for oldest in sorted(_known, key=lambda each: _known.get(each, 0))[:-_MOST]:
+                _known.pop(oldest, None)
 
 
 def remember_url(url: str) -> None:

@@ -11,7 +11,10 @@ import pytest
 
 from gptimage import Budget, Cache, ConfigurationError, Fetch, Ledger, Limits, Retry, Store
 from gptimage.sandbox import Sandbox, SandboxServer
-from gptimage.store import FileBlobs
+from gptimage.store import FileBlobs, PendingReplies
+from gptimage.testing import Cassette
+from gptimage.workers import BlobJobStore, SqliteJobStore, run_job
+from gptimage.workers.redis_store import RedisJobStore
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,11 @@ from gptimage.store import FileBlobs
         (Sandbox, {"latancy": 1}, "latency"),
         (SandboxServer, {"ports": 1}, "port"),
         (FileBlobs, {"folder": "x", "fsyn": True}, "fsync"),
+        (PendingReplies, {"dir": "x"}, ""),
+        (Cassette, {"path": "x", "modes": "once"}, "mode"),
+        (SqliteJobStore, {"path": "x", "kep": None}, "keep"),
+        (RedisJobStore, {"url": "redis://x", "prefx": "a"}, "prefix"),
+        (BlobJobStore, {"blobs": "x", "clok": 5}, "clock"),
         (Cache.memory, {"max_byte": 5}, "max_bytes"),
         (Cache.disk, {"max_size": 5}, "max_bytes"),
         (Cache.tiered, {"tiers": 5}, ""),
@@ -68,6 +76,17 @@ def test_a_misspelt_keyword_is_refused(
         (Cache.disk, {"ttl": 30}),
         (Cache.memory, {"max_bytes": 0}),
         (Cache.memory, {"ttl": timedelta(0)}),
+        (PendingReplies, {"folder": ""}),
+        (PendingReplies, {"clock": "now"}),
+        (Cassette, {"path": "x", "mode": ""}),
+        (SqliteJobStore, {"path": ""}),
+        (SqliteJobStore, {"path": "x", "keep": timedelta(0)}),
+        (SqliteJobStore, {"path": "x", "keep": 30}),
+        (SqliteJobStore, {"path": "x", "clock": None}),
+        (RedisJobStore, {"url": "redis://x", "keep": timedelta(days=-1)}),
+        (RedisJobStore, {"url": "redis://x", "timeout": 5}),
+        (BlobJobStore, {"blobs": "x", "clock": None}),
+        (run_job, {"spec": {}, "client": None, "job_store": None, "lease": timedelta(0)}),
         (Sandbox, {"latency": -1}),
         (Sandbox, {"today": "2026-11-20"}),
         (SandboxServer, {"port": 99_999}),

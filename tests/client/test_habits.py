@@ -94,9 +94,21 @@ class _Upload:
         lambda: [("a.png", PNG, "image/png")],
         lambda: base64.b64encode(PNG).decode(),
         lambda: base64.encodebytes(PNG).decode(),
+        lambda: base64.b64encode(PNG),
+        lambda: base64.urlsafe_b64encode(PNG).rstrip(b"=").decode(),
         lambda: _Upload(PNG),
     ],
-    ids=["typed", "untyped", "open file", "in a list", "base64", "base64 in lines", "upload"],
+    ids=[
+        "typed",
+        "untyped",
+        "open file",
+        "in a list",
+        "base64",
+        "in lines",
+        "bytes",
+        "url-safe",
+        "upload",
+    ],
 )
 def test_ways_to_give_one_picture(harness: Harness, make: Callable[[], Any]) -> None:
     """The SDK's tuple, bare base64 and an upload are each one image."""

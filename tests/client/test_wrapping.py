@@ -144,9 +144,13 @@ CODED = base64.b64encode(TEAL).decode()
         {"choices": [{"message": {"content": f"Done:\n\n![fox](data:image/png;base64,{CODED})"}}]},
         {"success": True, "response": json.dumps({"data": [{"b64_json": CODED}]})},
         {"data": [{"b64Json": CODED}]},
+        {"data": [{"url": CODED}]},
+        {"data": [{"b64_json": [CODED]}]},
+        {"data": [{"b64_json": {"mime_type": "image/png", "data": CODED}}]},
+        {"candidates": [{"content": {"parts": [{"inline_data": {"data": CODED}}]}}]},
         {"data": [{"b64_json": CODED.replace("+", "%2B").replace("/", "%2F") + "\0"}]},
     ],
-    ids=["markdown", "text-in-json", "camel", "escaped"],
+    ids=["markdown", "text-in-json", "camel", "url", "list", "nested", "snake", "escaped"],
 )
 def test_an_image_in_the_words_of_a_gateway(harness: Harness, reply: dict[str, Any]) -> None:
     """A paid image is read wherever a proxy in front of another API puts it."""

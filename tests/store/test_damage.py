@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gptimage.budget import Billing
-from gptimage.budget.accounts import CallOutcome, CallRecord
+from gptimage.budget.accounts import CallOutcome, CallRecord, to_nanos
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
 from gptimage.cache.base import CacheEntry
@@ -208,22 +208,25 @@ def test_a_bit_of_a_ledger_is_told_and_empties_nothing(tmp_path: Path) -> None:
     ledger = Ledger(path)
     for number in range(20):
         at = datetime(2026, 11, 20, number, tzinfo=UTC)
-        entry = CallRecord(call_id=f"c{number}", at=at, operation="generate", model="m")
+        entry = CallRecord(call_id=f"c{number}", at=at, operation="generate", model="my-model")
         ledger.begin(entry)
         ledger.end(entry, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.01"), images=1))
+    truth = ledger.rows(), ledger.summary()
     ledger.close()
     fold(path)
     sound = path.read_bytes()
-    for bit in bits(path, BITS, seed=6):
+    # Letters and amounts, which SQLite itself takes for as good as any other.
+    known = (b"generate", b"my-model", to_nanos(Decimal("0.01")).to_bytes(4, "big"))
+    places = [place for each in known for place in (sound.index(each), sound.rindex(each))]
+    for bit in (*(place * 8 for place in places), *bits(path, BITS, seed=6)):
         for each in tmp_path.glob("ledger.sqlite*"):
             each.unlink()
         path.write_bytes(sound)
         flip(path, bit)
         ledger = Ledger(path)
-        rows: object = None
         with suppress(ConfigurationError):
-            rows = ledger.rows()
-        assert rows is None or len(ledger.rows()) == 20, bit
+            assert (ledger.rows(), ledger.summary()) == truth, bit
+            assert bit // 8 not in places
         ledger.close()
         assert path.stat().st_size >= len(sound), bit
 

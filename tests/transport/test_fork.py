@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import openai
 import pytest
 
+from gptimage._internal.locks import ForkSafeLock
 from gptimage.errors import ConfigurationError
 from gptimage.transport.blocking import BlockingTransport
 from gptimage.transport.direct import HttpTransport, http_client
@@ -21,6 +25,10 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
+
+FORKING = threading.Event()
+if hasattr(os, "register_at_fork"):  # runs before the library's own, which was registered earlier
+    os.register_at_fork(before=FORKING.set)
 
 REQUEST = HttpRequest(method="POST", path="/images/generations", body={"model": "m"})
 
@@ -68,6 +76,7 @@ def in_child(work: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         code = 1
+        signal.alarm(60)  # what waits for a lock of the parent's threads would wait forever
         try:
             work()
             code = 0
@@ -113,4 +122,29 @@ def test_a_client_of_the_caller_serves_one_process(service: Service) -> None:
         codes = [in_child(lambda: refused(used)), in_child(lambda: unused.send(REQUEST))]
 
     assert codes == [0, 0]
+    assert len(service.ports) == 2
+
+
+def test_a_fork_waits_for_a_client_that_is_being_made(service: Service) -> None:
+    """Forked while a thread makes the first client, the child can make its own and send."""
+    inner, making = ForkSafeLock(), threading.Event()
+    FORKING.clear()
+
+    def make() -> Any:
+        if not making.is_set():
+            making.set()
+            assert FORKING.wait(60)
+            with inner:  # making a client takes other locks, too
+                pass
+        return http_client(service.url, 60, {}, is_async=False)
+
+    transport = HttpTransport(make, owned=True)
+    first = Thread(target=transport.send, args=(REQUEST,))
+    first.start()
+    assert making.wait(60)
+    code = in_child(lambda: transport.send(REQUEST))
+    first.join()
+    transport.close()
+
+    assert code == 0
     assert len(service.ports) == 2

@@ -10,6 +10,7 @@ import functools
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
@@ -140,6 +141,14 @@ def seconds(name: str, value: object, *, zero: bool = False) -> None:
     fine = number and 0 <= cast("float", value) <= LONGEST and (zero or value != 0)
     if not fine:
         raise refused(name, value, f"a number of seconds, {'0 or more' if zero else 'above 0'}")
+
+
+def duration(name: str, value: object, hint: str = "") -> None:
+    """Refuse what is no length of time, or none at all."""
+    if not isinstance(value, timedelta) or value <= timedelta(0):
+        raise refused(
+            name, value, f"a datetime.timedelta above 0, such as timedelta(days=30){hint}"
+        )
 
 
 def function(name: str, value: object, what: str) -> None:

@@ -159,12 +159,16 @@ class ForkSafeLock:
     """A lock for short work; ``os.fork`` waits until no thread holds it.
 
     A fork copies locks as they are, and the thread that would free one is not copied. Locks of
-    this kind are never nested: code that holds one takes no other.
+    this kind are not nested, but for one that is taken first: who holds it may take another.
+
+    Args:
+        first: Whether others may be taken while it is held.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, first: bool = False) -> None:
+        self.first = first
         self._lock = threading.Lock()
-        _LOCKS.add(self)
+        _LOCKS[id(self)] = self
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -178,14 +182,17 @@ class ForkSafeLock:
         self._lock.release()
 
 
-_LOCKS: Final = weakref.WeakSet[ForkSafeLock]()
+_LOCKS: Final = weakref.WeakValueDictionary[int, ForkSafeLock]()
 _FORKING: Final = threading.Lock()
 _taken: Final[list[ForkSafeLock]] = []
 
 
 def _before_fork() -> None:
     _FORKING.acquire()
-    for lock in list(_LOCKS):
+    # A list of references, which no lock that another thread makes meanwhile can disturb.
+    locks = [lock for each in _LOCKS.valuerefs() if (lock := each()) is not None]
+    # Those before the others: who holds one must still get another, to come to its end.
+    for lock in sorted(locks, key=lambda each: not each.first):
         lock.__enter__()
         _taken.append(lock)
 

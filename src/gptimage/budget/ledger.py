@@ -30,7 +30,14 @@ from gptimage.budget.accounts import (
     to_nanos,
     to_usd,
 )
-from gptimage.budget.ledger_db import HOST, check_sums, is_abandoned, open_ledger
+from gptimage.budget.ledger_db import (
+    COLUMNS,
+    HOST,
+    TOKENS,
+    check_whole,
+    is_abandoned,
+    open_ledger,
+)
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Usage
 from gptimage.transport.billing import Billing
@@ -141,40 +148,10 @@ class Summary:
 _OVERDUE: Final = timedelta(hours=1)
 """No call of the Images or Responses API gets its response later."""
 
-_TOKENS: Final = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "text_tokens",
-    "image_tokens",
-    "output_text_tokens",
-    "svg_tokens",
-)
-_COLUMNS: Final = (
-    "id",
-    "at",
-    "operation",
-    "model",
-    "outcome",
-    "cached",
-    "images",
-    "estimate_nanos",
-    "reserved_nanos",
-    "cost_nanos",
-    "counted_nanos",
-    *_TOKENS,
-    "request_id",
-    "error",
-    "seconds",
-    "prompt",
-    "host",
-    "pid",
-    "until",
-)
 _WRITE: Final = (
-    f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608  # constants
+    f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "  # noqa: S608  # constants
     "ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("id", "at"))
+    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in ("id", "at"))
 )
 _WORDS: Final = {
     Billing.SENT: "open",  # written before it is sent: a process that dies is taken to have sent it
@@ -347,7 +324,7 @@ class Ledger:
 
         def work(connection: sqlite3.Connection) -> Summary:
             self._mark_abandoned(connection)
-            check_sums(connection)
+            check_whole(connection)
             groups = connection.execute(
                 f"SELECT {_GROUPS[by]}, {_SUMS} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? GROUP BY 1 ORDER BY 1",
@@ -376,9 +353,9 @@ class Ledger:
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             self._mark_abandoned(connection)
-            check_sums(connection)
+            check_whole(connection)
             return connection.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM calls "  # noqa: S608  # constants
+                f"SELECT {', '.join(COLUMNS)} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? ORDER BY at, id",
                 _span(since, until),
             ).fetchall()
@@ -418,7 +395,7 @@ class Ledger:
             to_nanos(entry.reserved),
             None if cost is None else to_nanos(cost),
             to_nanos(counted_amount(entry, ending)),
-            *(None if usage is None else getattr(usage, name) for name in _TOKENS),
+            *(None if usage is None else getattr(usage, name) for name in TOKENS),
             ending.request_id,
             ending.error,
             ending.seconds,
@@ -471,11 +448,11 @@ def _spending(row: tuple[Any, ...]) -> Spending:
 
 
 def _ledger_row(values: tuple[Any, ...]) -> LedgerRow:
-    row: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
+    row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
     for name in ("estimate", "reserved", "cost", "counted"):
         nanos = row.pop(f"{name}_nanos")
         row[name] = None if nanos is None else to_usd(nanos)
-    tokens = {name: row.pop(name) for name in _TOKENS}
+    tokens = {name: row.pop(name) for name in TOKENS}
     row["usage"] = None if tokens["total_tokens"] is None else Usage(**tokens)
     row["at"] = datetime.fromtimestamp(row["at"], UTC)
     row["cached"] = bool(row["cached"])

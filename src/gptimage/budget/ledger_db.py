@@ -17,6 +17,36 @@ if TYPE_CHECKING:
 _BUSY_SECONDS: Final = 30.0
 """How long to wait for other processes; one of them takes a few milliseconds."""
 
+TOKENS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "text_tokens",
+    "image_tokens",
+    "output_text_tokens",
+    "svg_tokens",
+)
+COLUMNS: Final = (
+    "id",
+    "at",
+    "operation",
+    "model",
+    "outcome",
+    "cached",
+    "images",
+    "estimate_nanos",
+    "reserved_nanos",
+    "cost_nanos",
+    "counted_nanos",
+    *TOKENS,
+    "request_id",
+    "error",
+    "seconds",
+    "prompt",
+    "host",
+    "pid",
+    "until",
+)
 _VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE calls (
@@ -46,6 +76,9 @@ CREATE TRIGGER removed AFTER DELETE ON calls BEGIN
 END;
 """
 """Triggers keep the sums, so that no limit has to add up a million calls."""
+
+_COPY: Final = f"CREATE INDEX IF NOT EXISTS copy ON calls ({', '.join(COLUMNS[1:])})"
+"""SQLite has no checksums: it compares what the calls say with this, which it keeps itself."""
 
 HOST: Final = platform.node()
 
@@ -88,20 +121,20 @@ def is_abandoned(host: str, pid: int | None, until: float, now: float) -> bool:
 def _prepare(connection: sqlite3.Connection) -> None:
     if not create_tables(connection, _VERSION, _SCHEMA):
         raise NotADatabaseError("it is another database, or of a newer version of gptimage")
+    connection.execute(_COPY)
 
 
-def check_sums(connection: sqlite3.Connection) -> None:
-    """Check that the sums beside the calls are theirs, since SQLite has no checksums.
+def check_whole(connection: sqlite3.Connection) -> None:
+    """Check that each call is as it was written, and that the sums beside the calls are theirs.
 
     Raises:
         DatabaseError: They are not: the file was damaged or changed.
     """
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     (calls,) = connection.execute("SELECT COALESCE(SUM(counted_nanos), 0) FROM calls").fetchone()
     (hours,) = connection.execute("SELECT COALESCE(SUM(nanos), 0) FROM hours").fetchone()
-    # A time that is none would hide its call from every question.
-    odd = "SELECT 1 FROM calls WHERE typeof(at) <> 'real' OR at NOT BETWEEN 0 AND 1e11 LIMIT 1"
-    if calls != hours or connection.execute(odd).fetchone():
-        raise damage("calls disagree with sums, or have no time")
+    if found != "ok" or calls != hours:
+        raise damage(found if found != "ok" else "calls disagree with sums")
 
 
 def _message(path: Path, error: Exception) -> str:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from gptimage._internal.keywords import as_int, one_of, strict, whole
-from gptimage.errors import ConfigurationError
+from gptimage._internal.keywords import as_int, duration, strict, whole
 
 
 if TYPE_CHECKING:
@@ -166,11 +165,7 @@ class EntryLimits:
             ConfigurationError: A limit is zero or less.
         """
         if ttl is not None:
-            one_of("ttl", ttl, timedelta, "a datetime.timedelta, such as timedelta(days=30)")
-        if ttl is not None and ttl <= timedelta(0):
-            raise ConfigurationError(
-                f"ttl must be longer than nothing, not {ttl}; None is for ever"
-            )
+            duration("ttl", ttl, "; None is for ever")
         if max_bytes is not None:
             max_bytes = as_int(max_bytes)
             whole("max_bytes", max_bytes, 1, "; None is no bound")

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from attrs import frozen
 
 from gptimage._internal.clock import unix_now
-from gptimage._internal.keywords import one_of, strict_class, text
+from gptimage._internal.keywords import duration, strict_class, text
 from gptimage._internal.locks import ForkSafeLock
 from gptimage._internal.redis import address, connect
 from gptimage.cache.base import (
@@ -33,7 +33,7 @@ from gptimage.cache.base import (
     dollars,
     nanodollars,
 )
-from gptimage.errors import CacheError, ConfigurationError
+from gptimage.errors import CacheError
 
 
 # What Redis does in one step, in its own language (https://redis.io/docs/latest/develop/programmability/eval-intro/).
@@ -244,9 +244,7 @@ class RedisCache(Cache):
         prefix: str = "gptimage:",
         timeout: timedelta = timedelta(seconds=1),
     ) -> None:
-        one_of("timeout", timeout, timedelta, "a datetime.timedelta, such as timedelta(seconds=1)")
-        if timeout <= timedelta(0):
-            raise ConfigurationError("timeout must be longer than nothing")
+        duration("timeout", timeout)
         text("prefix", prefix)
         self._limits = EntryLimits.of(ttl, max_bytes)
         self._prefix = prefix

@@ -6,10 +6,10 @@ Nothing is set up here: without an SDK of your choice the API does nothing.
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gptimage._internal.locks import ForkSafeLock
 from gptimage.errors import ConfigurationError
 from gptimage.observers.events import (
     CacheHit,
@@ -60,7 +60,7 @@ class OpenTelemetryObserver:
         self._cost = meter.create_counter(
             "gptimage.cost", unit="USD", description="Known costs of calls"
         )
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._spans: dict[str, Span] = {}
 
     def notify(self, event: Event) -> None:

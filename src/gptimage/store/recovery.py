@@ -24,6 +24,9 @@ from attrs import evolve, field, frozen
 from gptimage._internal import atomic
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.json import moment, table
+from gptimage._internal.keywords import clock as check_clock
+from gptimage._internal.keywords import path as check_path
+from gptimage._internal.keywords import strict_class
 from gptimage._internal.locks import locked
 from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
@@ -109,19 +112,26 @@ class PendingReply:
             return file.read()
 
 
+@strict_class
 class PendingReplies:
     """A folder of replies that are not yet images in a store.
 
     Args:
         folder: Where; a folder of the user's own when left out. It must be on this machine.
         clock: Tells the time (UTC).
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
     """
 
     def __init__(
         self, folder: str | os.PathLike[str] | None = None, *, clock: Clock = utc_now
     ) -> None:
+        check_clock("clock", clock)
+        if folder is not None:
+            check_path("folder", folder)
         self._clock = clock
-        self.folder: Path = Path(folder).expanduser() if folder else spool_folder()
+        self.folder: Path = spool_folder() if folder is None else Path(folder).expanduser()
 
     def __repr__(self) -> str:
         """Return the class and the folder."""

@@ -23,7 +23,7 @@ from attrs import evolve
 from pybase64 import b64encode
 
 from gptimage._internal import atomic
-from gptimage._internal.keywords import flag
+from gptimage._internal.keywords import flag, strict_class
 from gptimage._internal.keywords import path as check_path
 from gptimage.engine.plan import cache_key
 from gptimage.errors import ConfigurationError
@@ -78,6 +78,7 @@ def cassette(
         yield found
 
 
+@strict_class
 class Cassette:
     """The recordings of one folder. Thread-safe.
 
@@ -96,9 +97,9 @@ class Cassette:
     ) -> None:
         check_path("path", path)
         flag("whole", whole)
-        chosen = mode or os.environ.get(MODE_VARIABLE) or "once"
+        chosen = os.environ.get(MODE_VARIABLE) or "once" if mode is None else mode
         if chosen not in get_args(Mode):
-            name = "mode" if mode else MODE_VARIABLE
+            name = MODE_VARIABLE if mode is None else "mode"
             allowed = ", ".join(get_args(Mode))
             raise ConfigurationError(f"{name}={chosen!r}: it must be one of {allowed}")
         self.path: Path = Path(path)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
-from gptimage._internal.locks import leave_to_parent
+from gptimage._internal.locks import ForkSafeLock, leave_to_parent
 from gptimage._internal.threads import to_thread
 from gptimage.errors import ConfigurationError, GptImageError
 from gptimage.secrets import guard_logs, scrub_error
@@ -126,7 +125,9 @@ class _Lazy:
     def __init__(self, make: Callable[[], object], *, owned: bool) -> None:
         self._make = make
         self._owned = owned
-        self._lock = threading.Lock()
+        # A fork waits for a client that is being made: the child could neither take this lock
+        # nor finish the imports of that thread.
+        self._lock = ForkSafeLock(first=True)
         self._client: Any = None
         self._process = 0
 
@@ -170,7 +171,7 @@ class _LazyOfLoop:
     def __init__(self, make: Callable[[], object], *, owned: bool) -> None:
         self._make = make
         self._owned = owned
-        self._lock = threading.Lock()  # loops of several threads may come at once
+        self._lock = ForkSafeLock(first=True)  # loops of several threads may come at once
         self._clients: dict[Any, Any] = {}
         self._served: Any = None
 

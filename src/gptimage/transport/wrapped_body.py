@@ -26,7 +26,7 @@ _ADDRESSES: Final = ("url", "image_url")
 _WRAPPER_KEYS: Final = (
     "data", "images", "image", "output", "outputs", "result", "results", "artifacts",
     "predictions", "choices", "message", "candidates", "content", "parts", "inlineData",
-    "response", "body",
+    "inline_data", "response", "body",
 )  # fmt: skip
 """Keys that lead to images in the answers of other servers."""
 
@@ -95,12 +95,19 @@ def items(value: object) -> list[dict[str, Any]]:
 
 def normal(value: object) -> object:
     """The answer with its images under OpenAI's names; as it is when it uses them already."""
-    known = [each for each in items(value) if each.get("b64_json") is not None or each.get("url")]
+    known = [each for each in items(value) if _is_known(each)]
     error = table(value).get("error") or table(value).get("type") == "error"
     if known or error:
         return value
     found = list(_entries(value, _DEEPEST))
     return {**table(value), "data": found} if found else value
+
+
+def _is_known(item: dict[str, Any]) -> bool:
+    """Return whether an entry has its image where OpenAI puts it, and as one text."""
+    if (coded := item.get("b64_json")) is not None:
+        return not isinstance(coded, _NESTED)
+    return bool(address := item.get("url")) and not str(address).startswith(_STARTS)
 
 
 def chat_text(value: object) -> str:
@@ -149,9 +156,9 @@ def _entry(value: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
     for name in _ADDRESSES:
         address = table(value.get(name)).get("url", value.get(name))
         if isinstance(address, str) and address:
-            yield {**value, "url": address}
+            yield {**value, ("b64_json" if address.startswith(_STARTS) else "url"): address}
             return
-    for name in _WRAPPER_KEYS:
+    for name in (*_WRAPPER_KEYS, *_BASE64):
         yield from _entries(value.get(name), depth - 1)
 
 

@@ -41,10 +41,12 @@ _SOURCES: Final = (
 )
 _FILE_ID: Final = re.compile(r"file-[A-Za-z0-9_-]{8,200}")
 _SCHEME: Final = re.compile(r"(data|https?):|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_BASE64: Final = {"iVBOR": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif"}
+_BASE64: Final = {
+    "iVBOR": "png", "/9j/": "jpeg", "_9j_": "jpeg", "UklGR": "webp", "R0lGOD": "gif",
+}  # fmt: skip
 """How base64 of each format begins."""
 
-_BASE64_TEXT: Final = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+_BASE64_TEXT: Final = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*")
 _SHORTEST_BASE64: Final = 40
 """Characters; less is no image, and may be the name of a file that is not there."""
 
@@ -289,6 +291,8 @@ def _read(source: ImageSource, fetch: Callable[[str], bytes]) -> Image:
         return _from_text(source, fetch)
     if isinstance(source, os.PathLike):
         return Image.from_bytes(_from_path(Path(source)))
+    if isinstance(source, bytes) and source.isascii() and _base64_kind(source.decode()):
+        return _from_text(source.decode(), fetch)  # as base64.b64encode returns it
     if isinstance(source, (bytes, bytearray, memoryview, Image)):
         return Image.open(source)
     if _is_file(source):

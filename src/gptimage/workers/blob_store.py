@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from gptimage._internal.clock import utc_now
+from gptimage._internal.keywords import clock as check_clock
+from gptimage._internal.keywords import strict_class
 from gptimage.errors import StoreError
 from gptimage.store.blobs import Blob, Blobs
 from gptimage.workers.job import JobRecord
 from gptimage.workers.job_store import JobStoreError, read_record
 
 
+@strict_class
 class BlobJobStore:
     """A `JobStore` in an object store, one small object for each job.
 
@@ -28,6 +31,7 @@ class BlobJobStore:
     """
 
     def __init__(self, blobs: Blobs, *, clock: Callable[[], datetime] = utc_now) -> None:
+        check_clock("clock", clock)
         self._blobs = blobs
         self._clock = clock
 

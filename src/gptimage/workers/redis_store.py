@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from gptimage._internal.keywords import duration, strict_class
 from gptimage._internal.redis import address, connect
 from gptimage.errors import ConfigurationError
 from gptimage.workers.job import JobRecord
@@ -40,6 +41,7 @@ return 1
 revision after, id, time of the change, whether it is settled, milliseconds to keep it then."""
 
 
+@strict_class
 class RedisJobStore:
     """Storage in one Redis server (6 or newer, not a cluster) that machines share.
 
@@ -56,7 +58,7 @@ class RedisJobStore:
         timeout: How long to wait for a connection, and for each response.
 
     Raises:
-        ConfigurationError: The package ``redis`` is missing, or the URL is none.
+        ConfigurationError: The package ``redis`` is missing, or an argument makes no sense.
     """
 
     def __init__(
@@ -67,6 +69,9 @@ class RedisJobStore:
         keep: timedelta | None = timedelta(days=30),
         timeout: timedelta = timedelta(seconds=5),
     ) -> None:
+        if keep is not None:
+            duration("keep", keep)
+        duration("timeout", timeout)
         self._redis: Any = connect(
             url, timeout=timeout.total_seconds(), retries=1, user="RedisJobStore"
         )  # writing twice does no harm: see `JobStore.compare_and_swap`

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gptimage._internal.clock import unix_now
+from gptimage._internal.keywords import duration, function, strict_class
+from gptimage._internal.keywords import path as check_path
 from gptimage._internal.sqlite import NotADatabaseError, SqliteFile, create_tables
 from gptimage.workers.job import JobRecord
 from gptimage.workers.job_store import JobStoreError, read_record
@@ -37,6 +39,7 @@ _UPDATE: Final = (
 )
 
 
+@strict_class
 class SqliteJobStore:
     """A job store that the processes of one machine share. The file must be on a local disk.
 
@@ -48,6 +51,9 @@ class SqliteJobStore:
         keep: How long jobs that are done, failed or discarded are remembered; None is for ever.
             One that is delivered again after that is a new job.
         clock: Returns the Unix time in seconds.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
     """
 
     def __init__(
@@ -57,6 +63,10 @@ class SqliteJobStore:
         keep: timedelta | None = timedelta(days=30),
         clock: Callable[[], float] = unix_now,
     ) -> None:
+        check_path("path", path)
+        if keep is not None:
+            duration("keep", keep)
+        function("clock", clock, "a function that gives the Unix time in seconds: time.time")
         self.path: Path = Path(path).expanduser()
         self._keep = keep
         self._clock = clock

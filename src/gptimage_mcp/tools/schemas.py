@@ -38,13 +38,14 @@ class Inspection(TypedDict):
     """What an image file says of itself, how it differs from another one, and what looks like it.
 
     ``intact`` says whether the file is as it was signed, ``trusted`` whether a list has its signer;
-    ``changed`` is a share of the pixels.
+    ``changed`` is a share of the pixels; ``unhashed`` images were not compared yet: ask again.
     """
 
     image: dict[str, Any]
     provenance: dict[str, Any]
     difference: dict[str, Any] | None
     similar: list[Alike]
+    unhashed: int
 
 
 class AltText(TypedDict):
