@@ -42,13 +42,10 @@ def catalogue(studio: Studio) -> dict[str, Any]:
 
 
 def _model(spec: ModelSpec, service: Provider) -> dict[str, Any]:
-    shutdown = None if spec.shutdown is None else spec.shutdown.isoformat()
     return {
         "id": spec.id,
-        "shutdown": shutdown,
-        "parameters": {
-            operation: parameters(spec, operation, service) for operation in ("generate", "edit")
-        },
+        "shutdown": spec.shutdown and spec.shutdown.isoformat(),
+        "parameters": {each: parameters(spec, each, service) for each in ("generate", "edit")},
     }
 
 
@@ -77,12 +74,5 @@ def _described(row: Parameter, spec: ModelSpec) -> dict[str, Any] | None:
         return None
     if row.name == "markup" and spec.markup == "no":
         return None
-    return {
-        "name": row.name,
-        "kind": row.kind,
-        "help": row.help,
-        "choices": list(choices),
-        "least": row.least,
-        "most": row.most,
-        "formats": list(row.formats),
-    }
+    same = {name: getattr(row, name) for name in ("name", "kind", "help", "least", "most")}
+    return {**same, "choices": list(choices), "formats": list(row.formats)}

@@ -134,11 +134,7 @@ def _cache(studio: Studio) -> dict[str, Any] | None:
     try:
         found = None if studio.cache is None else studio.cache.stats()
     except CacheError:  # a cache that cannot be read saves nothing today
-        found = None
+        return None
     if found is None:
         return None
-    return {
-        "hits": found.hits,
-        "misses": found.misses,
-        "saved_usd": str(found.saved_usd),
-    }
+    return {"hits": found.hits, "misses": found.misses, "saved_usd": str(found.saved_usd)}
