@@ -15,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 
 from gptimage import Image, ImageClient
+from gptimage.image.perceptual_hash import differing
 from gptimage.store import DUPLICATE, SIMILAR
 from gptimage.store.database import Database
 from gptimage.store.similar import nearest, pairs
@@ -73,16 +74,17 @@ def _recall(subjects: tuple[str, ...]) -> None:
         for subject in subjects
         for place in PLACES
     }
-    hashes = {name: _number(image) for name, image in images.items()}
+    hashes = {name: image.perceptual_hash or "" for name, image in images.items()}
     print(f"\n{len(images)} images; share of the copies found, by bits that may differ")
     print(f"  {'':<28}" + "".join(f"{distance:>8}" for distance in DISTANCES))
     for title, copy in COPIES.items():
         found = [
-            (hashes[name] ^ _number(copy(image))).bit_count() for name, image in images.items()
+            differing(hashes[name], copy(image).perceptual_hash or "")
+            for name, image in images.items()
         ]
         _row(title, found, "8.0%")
     pairs = [
-        (hashes[one] ^ hashes[other]).bit_count()
+        differing(hashes[one], hashes[other])
         for one, other in combinations(images, 2)
         if one[0] != other[0] and one[1] != other[1]
     ]
@@ -94,22 +96,18 @@ def _row(title: str, found: list[int], form: str) -> None:
     print(f"  {title:<28}" + "".join(f"{share:{form}}" for share in shares))
 
 
-def _number(image: Image) -> int:
-    return int(image.perceptual_hash or "0", 16)
-
-
 def _times(count: int) -> None:
     chance = random.Random(1)
 
     def rows() -> Iterator[tuple[str, int]]:
         for row in range(count):
-            yield f"{chance.getrandbits(64):016x}", row
+            yield f"{chance.getrandbits(128):032x}", row
 
     with tempfile.TemporaryDirectory() as folder:
         index = Database(Path(folder) / "x.sqlite", fill=lambda: 0, report=print, private=True)
         index.write(lambda c: c.executemany("INSERT INTO hashes VALUES (?, ?)", rows()))
         index.refill()
-        wanted = f"{chance.getrandbits(64):016x}"
+        wanted = f"{chance.getrandbits(128):032x}"
         times = [_time(lambda: nearest(index, wanted, 20, SIMILAR)) for _ in range(5)]
         print(
             f"\nsimilar among {count:,} hashes: {min(times):.3f} to {max(times):.3f} s (aim: 0.5)"

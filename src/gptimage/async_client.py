@@ -64,12 +64,12 @@ class AsyncImageClient(AsyncCheckingClient):
         api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
         base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out. A
             user and password in it are sent as Basic authentication, in place of the key.
-        timeout: Seconds to wait for an answer. A call given up on may still be billed.
+        timeout: Seconds to wait for a response. A call given up on may still be billed.
         openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
             with; it stays yours to close. Its own retries are not used.
         transport: Anything else that sends requests; see `gptimage.transport.AsyncTransport`.
         store: Where every image is saved: a folder, or a `Store`.
-        cache: Where answers are kept, so that the same request is paid for once: a folder, or
+        cache: Where responses are saved, so that the same request is paid for once: a folder, or
             what `Cache` makes.
         templates: The prompt templates of `render`; the built-in ones when left out.
         **settings: See `Settings`: model, retry, budget, ledger, observers...

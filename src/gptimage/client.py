@@ -55,12 +55,12 @@ class ImageClient(CheckingClient):
         api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
         base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out. A
             user and password in it are sent as Basic authentication, in place of the key.
-        timeout: Seconds to wait for an answer. A call given up on may still be billed.
+        timeout: Seconds to wait for a response. A call given up on may still be billed.
         openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
             stays yours to close. Its own retries are not used.
         transport: Anything else that sends requests; see `gptimage.transport.Transport`.
         store: Where every image is saved: a folder, or a `Store`.
-        cache: Where answers are kept, so that the same request is paid for once: a folder, or
+        cache: Where responses are saved, so that the same request is paid for once: a folder, or
             what `Cache` makes.
         templates: The prompt templates of `render`; the built-in ones when left out.
         **settings: See `Settings`: model, retry, budget, ledger, observers...
@@ -125,7 +125,7 @@ class ImageClient(CheckingClient):
         Args:
             sandbox: The sandbox to use, for its settings and its log; a new one when left out.
             store: Where every image is saved.
-            cache: Where answers are kept.
+            cache: Where responses are saved.
             templates: The prompt templates of `render`.
             **settings: See `Settings`.
         """
@@ -200,7 +200,7 @@ class ImageClient(CheckingClient):
         Raises:
             InvalidRequestError: A documented rule is broken; nothing was sent.
             ApiError: The service refused.
-            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+            OutcomeUnknownError: No usable response arrived; it may have been billed.
             StoreError: The images could not be saved; they are in its ``result``.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
@@ -235,7 +235,7 @@ class ImageClient(CheckingClient):
             InvalidRequestError: A rule is broken, or an input is no image; nothing was sent.
             FetchError: A URL could not be downloaded safely; nothing was sent.
             ApiError: The service refused.
-            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+            OutcomeUnknownError: No usable response arrived; it may have been billed.
             StoreError: The images could not be saved; they are in its ``result``.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)

@@ -9,7 +9,7 @@ GptImageError
 ├── TemplateError               a prompt template or its arguments are wrong        (ValueError)
 ├── BudgetExceededError         nothing was sent: the budget would be crossed
 ├── TransportError              the service was not reached; nothing was billed (ConnectionError)
-├── OutcomeUnknownError         sent, but no usable answer: it may have been billed
+├── OutcomeUnknownError         sent, but no usable response: it may have been billed
 │   └── MalformedReplyError     an answer came that holds no readable image: .reply
 ├── ApiError                    the service refused: .status .code .param .request_id
 │   ├── BadRequestError         400 and other 4xx
@@ -308,7 +308,7 @@ class TransportError(GptImageError, ConnectionError):
 
 
 class OutcomeUnknownError(GptImageError):
-    """The request was sent and no usable answer came back: it may have been billed.
+    """The request was sent and no usable response came back: it may have been billed.
 
     It is not sent again unless `Retry.unknown` says so, because that could pay twice.
 

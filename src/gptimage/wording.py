@@ -64,7 +64,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "the next lines say where they are",
         "the previews may be all there is",
     ),
-    ("previews are in .partials", "previews had arrived", "previews had arrived"),
+    ("previews in .partials", "previews that arrived", "previews that arrived"),
     ("previews need stream()", "it streams with --partial-images", "leave partial_images out"),
     ("call stream() instead", "add --partial-images", "give partial_images"),
     ("it must be read first, as edit() does", "it must be read first", "it must be read first"),

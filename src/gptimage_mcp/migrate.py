@@ -45,12 +45,12 @@ class FoundImage:
 
     Attributes:
         path: The file it is in.
-        data: Its bytes.
+        data: Its bytes, if they are not all that is in the file.
         known: What the older server wrote about it.
     """
 
     path: Path
-    data: bytes = field(repr=False)
+    data: bytes | None = field(default=None, repr=False)
     known: Mapping[str, object] = field(repr=False)
 
 
@@ -70,14 +70,14 @@ def run(folder: Path, store: gptimage.Store | None, *, dry_run: bool = False) ->
     for found in find_images(folder):
         name = found.path.relative_to(folder).as_posix()
         try:
-            image = gptimage.Image.from_bytes(found.data)
+            image = gptimage.Image.from_bytes(found.data or found.path.read_bytes())
             if image.sha256 in seen or (store is not None and store.find(image.sha256)):
                 known += 1
                 continue
             seen.add(image.sha256)
             if store is not None and not dry_run:
                 store.save(_result(image, found, name), tags=(TAG,))
-        except gptimage.GptImageError as error:
+        except (gptimage.GptImageError, OSError) as error:  # the others are saved all the same
             left += 1
             print(f"not saved: {name}: {error}", file=sys.stderr)
             continue
@@ -96,7 +96,7 @@ def find_images(folder: Path) -> Iterator[FoundImage]:
         if path.suffix.lower() in _SUFFIXES:
             sidecar = _sidecar(path, folder)
             known = _read_json(sidecar, _LARGEST_SIDECAR) if sidecar else None
-            yield FoundImage(path=path, data=path.read_bytes(), known=_as_mapping(known))
+            yield FoundImage(path=path, known=_as_mapping(known))
         elif path.suffix.lower() == ".json" and path not in sidecars:
             yield from _embedded(path, _read_json(path, _LARGEST_JSON), {}, 0)
 

@@ -6,8 +6,10 @@ A prompt tells the assistant which tool to call with what, and nothing is drawn 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
@@ -164,7 +166,7 @@ class Prompts:
         """
         try:
             templates = await self._templates.now()
-            template = templates[name if name in templates else _OLDER_NAMES.get(name, name)]
+            template = templates[name if name in templates else _OLDER["names"].get(name, name)]
             prompt = template.render(_with_older(template, arguments))
         except gptimage.TemplateError as error:
             raise _refusal(error) from error
@@ -172,29 +174,8 @@ class Prompts:
         return GetPromptResult(description=template.description, messages=[message])
 
 
-_OLDER_NAMES: Final = {"social_media": "social_media_post"}
-_OLDER_ARGUMENTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
-    "social_media_post": {"layout": ("visual_elements", "arranged as {}")},
-    "hero_banner": {
-        "main_theme": ("message", "{}"),
-        "hero_elements": ("message", "shown with {}"),
-        "atmosphere": ("visual_style", "a {} atmosphere"),
-    },
-    "email_header": {
-        "main_topic": ("theme", "{}"),
-        "header_elements": ("theme", "shown with {}"),
-        "visual_style": ("theme", "in a {} style"),
-    },
-    "infographic": {
-        "chart_types": ("visual_approach", "with {}"),
-        "color_scheme": ("visual_approach", "in {} colours"),
-    },
-    "thumbnail": {
-        "focal_element": ("style", "with {} as the focal point"),
-        "color_scheme": ("style", "in {} colours"),
-    },
-}
-"""Arguments of lansespirit/image-gen-mcp that our templates have not: where they go, and how."""
+_OLDER: Final = tomllib.loads(Path(__file__).with_name("older_templates.toml").read_text("utf-8"))
+"""Names and arguments of an older server: what they are called here, and where they go."""
 
 
 def _with_older(
@@ -203,7 +184,7 @@ def _with_older(
     """Return the arguments, with those of an older server written into those that are there."""
     known = {argument.name for argument in template.arguments}
     merged = dict(arguments)
-    for name, (place, words) in _OLDER_ARGUMENTS.get(template.name, {}).items():
+    for name, (place, words) in _OLDER["arguments"].get(template.name, {}).items():
         # A template of one's own with this name may have the argument, or lack the place.
         if name not in merged or name in known or place not in known:
             continue

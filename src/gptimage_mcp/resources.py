@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
@@ -261,57 +262,6 @@ def _json(document: Mapping[str, Any]) -> ReadResourceContents:
     return ReadResourceContents(content=text, mime_type="application/json")
 
 
-_OVERVIEWS: Final = (
-    Resource(
-        uri=HISTORY_URI,
-        name="image-history",
-        title="Recent images",
-        description="The newest images, newest first: id, prompt, size, cost, file.",
-        mime_type="application/json",
-    ),
-    Resource(
-        uri=STATS_URI,
-        name="storage-stats",
-        title="Storage overview",
-        description="How many images are saved, what they take and what they cost.",
-        mime_type="application/json",
-    ),
-    Resource(
-        uri=TEMPLATES_URI,
-        name="prompt-templates",
-        title="Prompt templates",
-        description="Every prompt template with its arguments and recommended settings.",
-        mime_type="application/json",
-    ),
-)
-
-_TEMPLATES: Final = (
-    ResourceTemplate(
-        uri_template="generated-images://{image_id}",
-        name="generated-image",
-        title="An image",
-        description="A saved image, byte for byte, under its own MIME type.",
-    ),
-    ResourceTemplate(
-        uri_template="image-history://recent{?limit,days}",
-        name="image-history",
-        title="Recent images",
-        description="The newest images: at most `limit` (1 to 100, 20 when left out), of the "
-        "last `days`.",
-        mime_type="application/json",
-    ),
-    ResourceTemplate(
-        uri_template="model-info://{model}",
-        name="model-info",
-        title="A model",
-        description="What a model draws and costs, and until when it answers.",
-        mime_type="application/json",
-    ),
-    ResourceTemplate(
-        uri_template="prompt-templates://{name}",
-        name="prompt-template",
-        title="A prompt template",
-        description="A template's arguments, their JSON Schema and its recommended settings.",
-        mime_type="application/json",
-    ),
-)
+_FIXED: Final = json.loads(Path(__file__).with_name("resources.json").read_bytes())
+_OVERVIEWS: Final = tuple(map(Resource.model_validate, _FIXED["overviews"]))
+_TEMPLATES: Final = tuple(map(ResourceTemplate.model_validate, _FIXED["templates"]))

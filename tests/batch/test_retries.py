@@ -347,7 +347,7 @@ def test_cancelling_is_sent_again(sandbox: Sandbox, file: Path) -> None:
 
 def test_an_unknown_batch_is_said_so(sandbox: Sandbox) -> None:
     """A 404 for a batch speaks of the batch, not of models."""
-    with pytest.raises(NotFoundError, match="no batch batch_nope") as caught:
+    with pytest.raises(NotFoundError, match="no batch batch_nope: a sandbox forgets") as caught:
         Batch.open(line(sandbox), "batch_nope")
 
     assert caught.value.request_id

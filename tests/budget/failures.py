@@ -60,8 +60,8 @@ CUT: Final = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-leng
 
 FAILURES: Final = (
     Failure("connection reset after the request", b"", "unknown", ending="reset"),
-    Failure("no answer in time", b"", "unknown", ending="hang"),
-    Failure("answer cut short", CUT, "unknown"),
+    Failure("no response in time", b"", "unknown", ending="hang"),
+    Failure("response cut short", CUT, "unknown"),
     Failure("moderation", response(400, error("no", code="moderation_blocked")), "not_billed"),
     Failure("wrong key", response(401, error("no", code="invalid_api_key")), "not_billed"),
     Failure(

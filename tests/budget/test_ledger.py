@@ -15,6 +15,7 @@ from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
+from gptimage.budget.ledger_db import HOST, is_abandoned
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.models.pricing import Usage
 
@@ -305,3 +306,23 @@ def test_what_guards_the_money_says_what_it_is(tmp_path: Path) -> None:
 
     assert repr(budget) == "Budget($0.50 per day)"
     assert repr(ledger) == f"Ledger({str(tmp_path / 'calls.sqlite')!r})"
+
+
+@pytest.mark.parametrize(
+    ("answer", "abandoned"),
+    [(None, False), (PermissionError("another user's"), False), (ProcessLookupError("gone"), True)],
+    ids=["alive", "of another user", "gone"],
+)
+def test_whose_response_can_still_come(
+    monkeypatch: pytest.MonkeyPatch, answer: OSError | None, abandoned: bool
+) -> None:
+    """A process that runs as another user counts as alive, although no signal reaches it."""
+
+    def kill(pid: int, signal: int) -> None:
+        assert (pid, signal) == (4_000_000, 0)
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(os, "kill", kill)
+
+    assert is_abandoned(HOST, 4_000_000, until=2.0, now=1.0) is (abandoned and os.name == "posix")

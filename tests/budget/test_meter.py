@@ -113,6 +113,31 @@ def test_a_call_given_up_cannot_be_reserved(tmp_path: Path) -> None:
     assert ledger.rows() == ()
 
 
+def test_a_call_given_up_is_not_repeated(tmp_path: Path) -> None:
+    """What is reserved for a try that will not be sent would never be released."""
+    call, ledger, _ = tracked(tmp_path)
+    call.reserve()
+    call.sent(1)
+    call.refused(asyncio.CancelledError())
+
+    with pytest.raises(RuntimeError, match="given up"):
+        call.repeated(0.5, OutcomeUnknownError("silence"))
+    assert [row.billing for row in ledger.rows()] == [Billing.UNKNOWN]
+
+
+def test_a_refusal_carries_what_the_ledger_could_not_write(tmp_path: Path) -> None:
+    """The error of the service is raised, and a note says what goes on counting."""
+    call, ledger, _ = tracked(tmp_path)
+    call.reserve()
+    ledger.close()
+    ledger.path.write_bytes(b"somebody wrote something else here" * 100)
+    error = BadRequestError("no", status=400)
+    call.refused(error)
+
+    assert len(error.__notes__) == 1
+    assert "ledger" in error.__notes__[0]
+
+
 @pytest.mark.parametrize(
     ("between", "billings"),
     [

@@ -284,7 +284,8 @@ from gptimage.errors import CacheError
 from gptimage.cache.single_flight import *
 
 pathlib.Path(sys.argv[1]).chmod(0o500)
-if os.geteuid() == 0:
+user = os.geteuid()
+if user == 0:
     os.seteuid(65534)
 cache = Cache.disk(pathlib.Path(sys.argv[1], "cache"))
 found = single_flight(cache, "g1:key", lambda: NewReply(body=b"fresh"))
@@ -294,6 +295,7 @@ try:
 except CacheError as error:
     sys.stdout.write(f"{error} ")
 sys.stdout.write(found.warnings[0])
+os.seteuid(user)  # `nox -s coverage` writes what it measured at the end
 """
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
     found = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -106,6 +106,15 @@ def test_text_at_the_edge_of_something_transparent_is_found() -> None:
     assert Margins()(Image.from_pil(pixels)).reason.endswith("the edge: top")
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (8000, 3), (4, 4), (5, 5)])
+def test_an_image_of_few_pixels_can_be_checked(size: tuple[int, int]) -> None:
+    """No check breaks where there is next to nothing to look at."""
+    image = Image.from_pil(PilImage.new("RGB", size, "teal"))
+    checks: list[Any] = [Margins(), Palette(["teal"]), Transparent(), Unlike(LEFT)]
+
+    assert [check(image).passed for check in checks] == [True, True, False, True]
+
+
 @pytest.mark.parametrize(
     ("make", "arguments"),
     [

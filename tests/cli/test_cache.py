@@ -50,7 +50,7 @@ def test_statistics_for_people(
         "hits     2 (67% of all calls)",
         "misses   1",
         "evicted  0",
-        "saved    $0.086",
+        "saved    $0.0860",
     ]
 
 

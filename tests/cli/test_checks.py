@@ -61,13 +61,14 @@ def test_without_a_store_every_attempt_is_written(tmp_path: Path) -> None:
     assert main([*words, "--store", "off", "-o", "-"]) == 2
 
 
-def test_edit_takes_checks_too(tmp_path: Path) -> None:
+def test_edit_takes_checks_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same options, and one question of them to the chat model."""
     fox = tmp_path / "fox.png"
     fox.write_bytes(picture(64, 64))
     words = ["edit", "In snow", "-i", str(fox), *LOW, "--check", "ask=Is it a fox?"]
 
     assert main([*words, "-o", str(tmp_path / "snow.png")]) == 0
+    assert ", questions at most $0.0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,9 @@ def test_check_looks_at_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         [False, True, True],
     ]
     assert main(["check", str(plain), "--check", "ask=Is it teal?", "--sandbox"]) == 0
-    assert "Yes." in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "Yes." in printed.out
+    assert printed.err.startswith("questions at most $0.0")
     assert main(["check", str(tmp_path / "none.png"), *checks]) == 2
     assert main(["check", str(clear), "--check", f"unlike={clear}"]) == 6
     assert main(["check", str(clear), "--check", f"unlike={tmp_path / 'none.png'}"]) == 2

@@ -546,3 +546,20 @@ def test_ctrl_c_says_where_a_paid_reply_is(
     assert "its reply could not be written; it is saved in a file" in told
     path = told.rsplit("the reply as it arrived is in ", 1)[1].strip()
     assert Path(path).read_bytes() == b"paid"
+
+
+@pytest.mark.parametrize(
+    ("words", "listed"),
+    [([], "look into the cache on disk"), (["cache"], "entries, bytes"), (["batch"], "submit")],
+)
+def test_who_names_no_command_sees_them_all(
+    words: list[str], listed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The help has a line for each, and the last line says what is missing."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    shown = capsys.readouterr().err
+
+    assert ended.value.code == 2
+    assert listed in shown
+    assert "are required: " in shown.splitlines()[-1]

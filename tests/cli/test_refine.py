@@ -80,12 +80,15 @@ def test_previews_are_kept(service: Sandbox, capsys: pytest.CaptureFixture[str])
     assert "a preview is in" in capsys.readouterr().err
 
 
-def test_it_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several turns need nothing but the sandbox."""
+def test_it_works_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several turns need nothing but the sandbox, and each says that it was not billed."""
     monkeypatch.chdir(tmp_path)
 
     assert main(["refine", "A cabin", "Add snow", "--sandbox", "-o", "x.png", *FAST]) == 0
     assert len(list(tmp_path.glob("x-*.png"))) == 2
+    assert capsys.readouterr().out.count(" (sandbox: nothing was billed)") == 2
 
 
 def test_refusals_are_one_line(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,6 +103,17 @@ def test_an_answer_that_is_not_whole_is_not_cached(harness: Harness) -> None:
     assert len(service.requests) == 2
 
 
+def test_a_stream_that_is_not_whole_is_not_cached(harness: Harness) -> None:
+    """It ended with one image of two: who asks again wants both."""
+    client, service = harness.fake(
+        [event("image_generation.completed", BYTES)], cache=Cache.memory()
+    )
+    first, second = (list(client.stream("A fox", n=2))[-1].result for _ in range(2))
+
+    assert (len(first.images), first.cached, second.cached) == (1, False, False)
+    assert len(service.requests) == 2
+
+
 def test_cached_pictures_get_the_tags(harness: Harness, store: Store) -> None:
     """Tags of a call that is answered from the cache are not dropped: its image gets them."""
     client, service = harness.fake(OK, store=store, cache=Cache.memory())

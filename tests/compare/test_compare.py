@@ -132,7 +132,7 @@ def test_the_sheet_is_blind(client: ImageClient) -> None:
     """No model is named beside its image until it is asked for, and none is always the first."""
     found = compared(client, *[f"A fox number {number}" for number in range(6)])
 
-    hidden = r'<div class="facts">.*?</div>|<script.*?</script>'
+    hidden = r'<div class="facts[^>]*>.*?</div>|<script.*?</script>'
     before = re.sub(hidden, "", found.html, flags=re.DOTALL)
     assert not any(model in before for model in MODELS)
     firsts = {prompt["candidates"][0]["model"] for prompt in exported(found)["votes"]}

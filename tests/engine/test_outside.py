@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from PIL import ImageChops
 
-from gptimage import FileRef, ImageClient, InvalidRequestError, Mask
+from gptimage import FileRef, Image, ImageClient, InvalidRequestError, Mask
 from gptimage.cache import Cache
 from gptimage.engine.parse import parse_response
 from gptimage.image import drift
 from gptimage.image.label import COMPOSITE
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
-from tests.factories import NOW, answer, edit, image, planned
+from tests.factories import NOW, answer, edit, image, noise, planned
 
 
 MASK = Mask.from_box((16, 16, 48, 48))
@@ -80,6 +81,29 @@ def test_a_paste_that_fails_loses_nothing() -> None:
     assert image(64, 64, color="red").data == result.image.data
     assert any("outside='keep' failed" in each for each in result.warnings)
     assert json.loads(result.to_json())["drift"] is None
+
+
+def test_what_was_put_back_is_said() -> None:
+    """Nothing of an image that is the original outside; nothing is put back where it all moved."""
+    pixels = noise(256, 256)
+    original, mask = Image.from_pil(pixels), Mask.from_box((96, 96, 160, 160))
+    plan = planned(edit(images=(original,), mask=mask, outside="keep"))
+    moved = Image.from_pil(ImageChops.offset(pixels, 3, 0))
+    same = parse_response(plan, answer(original.data), now=NOW)
+    other = parse_response(plan, answer(moved.data), now=NOW)
+
+    assert (same.drift, same.warnings) == (0, ())
+    assert other.image.data == moved.data
+    assert "moved the image by about 3, 0 pixels: nothing was put back" in other.warnings[0]
+
+
+def test_what_is_no_longer_at_hand_is_not_put_back() -> None:
+    """A reply that is recovered later has an image, and no original to put into it."""
+    plan = planned(edit(images=(image(64, 64),), mask=MASK, outside="keep"))
+    later = evolve(plan, request=evolve(plan.request, images=(FileRef("file-12345678"),)))
+    found = parse_response(later, answer(image(64, 64).data), now=NOW)
+
+    assert (found.image.data, found.drift) == (image(64, 64).data, None)
 
 
 def test_a_batch_refuses_it(tmp_path: Path) -> None:

@@ -198,6 +198,15 @@ def test_an_opaque_image_where_a_transparent_one_was_asked(form: str) -> None:
     assert list(map(len, told)) == [1, 0, 0]
 
 
+def test_an_image_that_cannot_be_decoded_is_not_called_opaque() -> None:
+    """It is returned as it came, with the warning that its end is missing, and that alone."""
+    cut = picture(64, 64)[:60]
+    found = finished(answer(cut), background="transparent")
+
+    assert found.image.data == cut
+    assert [each.split(":")[0] for each in found.warnings] == ["image 1 arrived cut short"]
+
+
 def test_the_author_of_an_svg_has_no_known_price() -> None:
     """So an svg has no known cost, with and without a count of the author's tokens."""
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>'
@@ -362,6 +371,13 @@ def test_a_web_page_is_called_one() -> None:
         finished(page)
 
 
+@pytest.mark.parametrize(("packed", "package"), [("br", "brotli"), ("zstd", "zstandard")])
+def test_a_packed_reply_names_what_reads_it(packed: str, package: str) -> None:
+    """Nobody asked for such a reply: a proxy packed it, and its packages are not installed."""
+    with pytest.raises(MalformedReplyError, match=f"without the package {package}"):
+        finished(reply(b"\x1b\x00", **{"content-encoding": packed}))
+
+
 def test_a_cut_reply_keeps_what_is_whole() -> None:
     """Two images of three arrived before the connection broke without a word."""
     whole = answer(picture(), picture(), picture(64, 64)).body
@@ -392,6 +408,13 @@ def test_a_gateway_that_gave_up(status: int) -> None:
 
     assert not isinstance(caught.value, ApiError)
     assert caught.value.possible_cost == Decimal("0.005905")
+
+
+def test_a_refusal_with_the_status_of_a_gateway() -> None:
+    """A proxy that says 502 for everything: the text tells that nothing was drawn."""
+    error = {"error": {"message": "rejected by the safety system", "code": "moderation_blocked"}}
+    with pytest.raises(ModerationError):
+        finished(reply(error, status=502))
 
 
 @pytest.mark.parametrize(("status", "kind"), [(500, ServerError), (429, RateLimitError)])
@@ -434,10 +457,11 @@ def test_addresses_are_found() -> None:
         reply({"data": [{"url": "https://example.com/a.png"}]}, status=400),
         reply(b'{"data":[{"url":"https://example.com/a.png"}'),
         reply({"data": "url"}),
+        reply({"data": [{"url": "https://[::1/a.png"}]}),
         reply(b""),
         answer(picture()),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_no_addresses(answered: HttpReply) -> None:
     """Errors and broken replies name none."""

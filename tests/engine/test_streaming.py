@@ -171,7 +171,8 @@ def test_no_final_picture(broken: OutcomeUnknownError | None, previews: int) -> 
     assert type(error) is OutcomeUnknownError
     assert [RED] * previews == [each.image.data for each in error.partials]
     assert (Decimal("0.005905"), "req_1") == (error.possible_cost, error.request_id)
-    assert "up to $0.0059" in str(error)
+    assert "up to $0.0059; look at your usage page" in str(error)
+    assert (f"previews in .partials: {previews}" in str(error)) is bool(previews)
     assert ("connection broke" in str(error)) is (broken is not None)
 
 

@@ -461,6 +461,8 @@ def test_a_name_may_stand_for_several_addresses(monkeypatch: pytest.MonkeyPatch)
     found = listen("pictures.example.com", 0)
     names = [each.getsockname()[0] for each in found]
     for each in found:
+        with socket.socket() as client:  # as soon as that is logged
+            client.connect(each.getsockname())
         each.close()
 
     assert names == ["127.0.0.1", "127.0.0.2"]

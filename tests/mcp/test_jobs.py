@@ -554,6 +554,63 @@ def test_a_picture_that_could_not_be_saved_is_shown(
     assert (tmp_path / "out" / "fox.png").is_file()
 
 
+def test_images_in_memory_are_saved_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no disk took a paid image, its handle or the server's end saves it, with its tags."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
+    (tmp_path / "no folder").touch()
+    monkeypatch.setattr("gptimage_mcp.jobs.jobs._REMEMBERED", 0)  # of what is saved
+    where = server_fixture(tmp_path, cache=False)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def question(client: Client) -> list[Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr("gptimage.store.local_blobs.FileBlobs.create", full)
+            drawn = await draw(client, tags=["dusk"])
+            handle = {"id": result_json(drawn)["handle"]}
+            facts = await client.call_tool("get_image_info", handle)
+            other = await draw(client, "A cat")
+        found = await asyncio.gather(*(client.call_tool("view_image", handle) for _ in range(2)))
+        shown = map(result_json, (drawn, other, *found))
+        return [facts.structured_content, *shown, handle["id"]]
+
+    facts, first, other, seen, again, handle = where.ask(question)
+
+    assert [each["status"] for each in (facts, first, other)] == ["not_saved"] * 3
+    assert "view_image with their handle saves them" in first["next"]
+    cat, record = gptimage.Store(tmp_path / "store").history().records
+    assert cat.prompt == "A cat"  # saved as the server ended
+    assert set(record.tags) == {"dusk", "sandbox", handle}
+    assert [each["images"][0]["id"] for each in (seen, again)] == [record.id] * 2
+    assert (seen["status"], seen["cost_usd"]) == ("done", first["cost_usd"])
+
+
+def test_a_handle_of_images_that_were_never_saved_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server started later does not say that they were deleted: they are paid."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
+    (tmp_path / "no folder").touch()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gptimage.store.local_blobs.FileBlobs.create", full)
+        handle = result_json(
+            server_fixture(tmp_path, cache=False).call("generate_image", prompt="A fox", **CHEAP)
+        )["handle"]
+
+    later = server_fixture(tmp_path)
+    assert "images could not be saved" in text(later.call("view_image", id=handle))
+    facts = later.call("get_image_info", id=handle).structured_content
+    assert facts
+    assert facts["status"] == "not_saved"
+
+
 def test_many_outcomes_do_not_fill_the_memory(tmp_path: Path) -> None:
     """Only the newest outcomes keep their pixels; older ones come from the store."""
     where = server_fixture(tmp_path)

@@ -124,6 +124,28 @@ def test_a_file_that_is_no_image_is_named(
     assert len(store.history(10).records) == 4
 
 
+def test_a_file_that_cannot_be_read_is_named(
+    old: Path,
+    store: gptimage.Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The others are saved all the same; it is told why."""
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "a-cat.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+    assert main(["migrate", str(old)]) == 1
+
+    assert "not saved: a-cat.png: [Errno 13] Permission denied" in capsys.readouterr().err
+    assert len(store.history(10).records) == 3
+
+
 def test_a_folder_that_is_not_there_is_refused(
     tmp_path: Path, store: gptimage.Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -369,11 +369,13 @@ def test_saved_images_that_look_alike_are_listed(tmp_path: Path) -> None:
     copy = here.put("copy.jpg", image.thumbnail(200).convert("jpeg").data)
 
     near = result_json(here.call("inspect_image", image=str(copy), similar=5))["similar"]
-    itself = result_json(here.call("inspect_image", image=first, similar=5))["similar"]
+    whole = result_json(here.call("inspect_image", image=first, similar=5))
+    itself = whole["similar"]
 
     assert [each["id"] for each in near] == [first]
     assert near[0]["distance"] <= 4
     assert itself == []
+    assert whole["unhashed"] == 0
 
 
 def test_an_assistant_saves_the_text_of_an_image(tmp_path: Path) -> None:

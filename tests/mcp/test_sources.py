@@ -315,6 +315,7 @@ def test_a_call_that_is_still_drawing_is_no_source_yet(tmp_path: Path) -> None:
         ("edit_image", {"prompt": "A hat"}, "images"),
         ("edit_image", {"prompt": "A hat", "images": []}, "images"),
         ("edit_image", {"prompt": "A hat", "images": ["fox.png", "missing.png"]}, "images[1]"),
+        ("edit_image", {"prompt": "A hat", "images": ["fox.png", " "]}, "images[1]"),
         ("create_variations", {}, "image"),
         ("refine_image", {"prompt": "A hat"}, "image"),
         (
@@ -335,6 +336,7 @@ def test_what_is_missing_is_named(
 
     assert answer.is_error
     assert f'"field": "{named}"' in text(answer)
+    assert "it is a folder" not in text(answer)
     assert where.sandbox.requests == []
 
 

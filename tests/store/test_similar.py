@@ -13,7 +13,7 @@ from attrs import evolve
 from PIL import Image as Pil
 
 from gptimage import Image, ImageDecodeError, ImageNotFoundError, InvalidRequestError
-from gptimage.store import FileBlobs, Record, Store, sidecar
+from gptimage.store import FileBlobs, Record, Store, reader, sidecar
 from gptimage.store.similar import pairs
 
 
@@ -46,7 +46,8 @@ def test_the_distance_bounds_what_is_found(store: Store, save: Any) -> None:
     """Nearest first, at most so many, and nothing further away than that."""
     base = save(scene(1))
     hashes = {
-        bits: f"{int(base.perceptual_hash, 16) ^ ((1 << bits) - 1):016x}" for bits in (1, 5, 9)
+        bits: f"{int(scene(1).perceptual_hash or '', 16) ^ (((1 << bits) - 1) << 64):032x}"
+        for bits in (1, 5, 9)
     }
     for bits in (9, 1, 5):
         record = save(scene(10 + bits))
@@ -56,6 +57,17 @@ def test_the_distance_bounds_what_is_found(store: Store, save: Any) -> None:
     assert [each.distance for each in store.similar(base)] == [1, 5, 9]
     assert [each.distance for each in store.similar(base, distance=5)] == [1, 5]
     assert [each.distance for each in store.similar(base, 1)] == [1]
+
+
+def test_a_copy_with_cut_edges_is_found_and_finds_the_whole(store: Store, save: Any) -> None:
+    """One is the other's middle; its distance is that of the nearer two."""
+    whole = save(scene(1))
+    part = save(Image.from_pil(scene(1).to_pil().crop((8, 8, 88, 88))))
+    save(scene(2))
+
+    assert [each.record for each in store.similar(whole)] == [part]
+    assert [each.record for each in store.similar(part)] == [whole]
+    assert list(store.duplicates()) == []
 
 
 def rewrite(store: Store, record: Record, **changes: Any) -> None:
@@ -95,22 +107,51 @@ def test_every_pair_within_the_distance_is_found() -> None:
         assert found == plain
 
 
-def test_images_of_an_older_version_get_their_hashes(store: Store, save: Any) -> None:
-    """They are counted, not read at each opening; one command makes them, also in the sidecar."""
+def test_hashes_are_made_when_they_are_needed(
+    store: Store, save: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving makes none; a call makes so many, the newest first, and nobody makes them again."""
+    monkeypatch.setattr(reader, "HASHED_AT_ONCE", 2)
+    records = [save(scene(seed)) for seed in (1, 2, 2, 1)]
+    svg = save(Image.from_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>"))
+    unhashed = [store.stats().unhashed]
+    first = [each.record for each in store.similar(scene(1))]
+    unhashed.append(store.stats().unhashed)
+    tagged = store.tag(records[3].id, "red")
+    groups = list(store.duplicates())
+    unhashed.append(store.stats().unhashed)
+    found = [each.record for each in store.similar(svg)]
+    unhashed.append(store.stats().unhashed)
+
+    assert (unhashed, first, found) == ([5, 3, 1, 0], [records[3]], [])
+    assert groups == [(records[1], records[2])]  # the last one's twin is not hashed yet
+    assert list(store.duplicates()) == [(records[0], tagged), (records[1], records[2])]
+    assert store.verify().clean
+    monkeypatch.setattr(store, "open", None)  # nothing is read once more
+    assert len(list(store.duplicates())) == 2
+
+
+def test_hashes_go_into_sidecars_on_request(store: Store, save: Any) -> None:
+    """Those of an index are gone with it; one command writes all of them for good."""
     old, svg = save(scene(1)), save(Image.from_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>"))
-    rewrite(store, old, perceptual_hash=None)
-    rewrite(store, svg, perceptual_hash=None)
-    store.reindex()
-    before = (store.stats().unhashed, store.similar(scene(1)))
+    list(store.duplicates())
     count = store.reindex(hashes=True)
 
-    assert before == (2, ())
-    assert (count, store.stats().unhashed) == (2, 0)
-    assert [each.record for each in store.similar(scene(1))] == [old]
-    assert (store.get(old.id), store.get(svg.id).perceptual_hash) == (old, "")
+    hashes = [store.get(each.id).perceptual_hash for each in (old, svg)]
+    assert (count, store.stats().unhashed, hashes) == (2, 0, [scene(1).perceptual_hash, ""])
 
 
-@pytest.mark.parametrize("hash", ["zz", "ABCDEF0123456789", "0" * 17])
+def test_a_file_that_is_gone_is_looked_for_once(store: Store, save: Any) -> None:
+    """Others are compared all the same, and `verify` names it."""
+    gone, kept = save(scene(1)), save(scene(1))
+    gone.path.unlink()
+
+    assert [each.record for each in store.similar(scene(1))] == [kept]
+    assert [each.record for each in store.similar(gone)] == [kept]  # has the same bytes
+    assert store.stats().unhashed == 0
+
+
+@pytest.mark.parametrize("hash", ["zz", "ABCDEF0123456789" * 2, "0" * 16])
 def test_a_hash_nobody_wrote_is_ignored(store: Store, save: Any, hash: str) -> None:
     """A sidecar may have been changed by anybody; the image is not lost over it."""
     record = save(scene(1))
@@ -121,11 +162,11 @@ def test_a_hash_nobody_wrote_is_ignored(store: Store, save: Any, hash: str) -> N
 
 
 def test_an_image_that_cannot_be_hashed_is_saved(store: Store, save: Any) -> None:
-    """Half a file was paid for, too: it has no hash, and is no reason to read it again."""
+    """Half a file was paid for, too: it has no hash, and is read no second time."""
     whole = scene(1)
     record = save(Image.from_bytes(whole.data[: whole.nbytes // 2]))
 
-    assert (record.perceptual_hash, store.stats().unhashed) == ("", 0)
+    assert ([each.record for each in store.similar(record)], store.stats().unhashed) == ([], 0)
 
 
 def test_wrong_arguments_are_named(store: Store, save: Any) -> None:
@@ -133,8 +174,9 @@ def test_wrong_arguments_are_named(store: Store, save: Any) -> None:
     save(scene(1))
     with pytest.raises(InvalidRequestError, match="0 to 32"):
         store.similar(scene(1), distance=33)
-    with pytest.raises(InvalidRequestError, match="0 to 32"):
-        list(store.duplicates(distance=True))
+    for distance in (True, 11, -1):
+        with pytest.raises(InvalidRequestError, match="0 to 10 bits of 64: further apart"):
+            list(store.duplicates(distance=distance))
     with pytest.raises(InvalidRequestError, match="limit 0"):
         store.similar(scene(1), 0)
     with pytest.raises(ImageNotFoundError):

@@ -112,7 +112,7 @@ class Site:
     """
 
     url: str
-    token: str
+    token: str | None
     studio: Studio
     client: httpx2.Client
     service: Service

@@ -31,6 +31,7 @@ from gptimage.cli.main import BAD_INPUT, main
 from gptimage.errors import ConfigurationError
 from gptimage.sandbox import Sandbox
 from gptimage.service import Runner, RunnerLostError
+from gptimage.store import reader
 from gptimage.studio import AddressToken, Studio, StudioOptions, open_studio
 from gptimage.studio.app import build_app
 from gptimage.studio.catalogue import catalogue
@@ -434,16 +435,21 @@ def test_the_gallery_finds_changes_exports_and_deletes(site: Site) -> None:
     assert site.client.get(path).status_code == 404
 
 
-def test_what_looks_alike_is_found(site: Site) -> None:
-    """The same image in the store once more is similar; filters beside it are refused."""
+def test_what_looks_alike_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same image in the store once more is similar, and what was not compared is counted."""
+    monkeypatch.setattr(reader, "HASHED_AT_ONCE", 1)
     with ImageClient.sandbox(Sandbox(draw="plain"), store=site.studio.store) as client:
         id, again = (client.generate("A lion", **SMALL).stored[0].id for _ in range(2))
 
-    found = [each["id"] for each in site.get(f"/api/images?similar={id}")["images"]]
+    first = site.get(f"/api/images?similar={id}")
+    monkeypatch.undo()
+    whole = site.get(f"/api/images?similar={id}")
+    found = [each["id"] for each in whole["images"]]
     beside = site.client.get(f"/api/images?similar={id}&tag=x")
 
     assert again in found
     assert id not in found
+    assert (first["unhashed"] > 0, whole["unhashed"]) == (True, 0)
     assert (beside.status_code, beside.json()["field"]) == (400, "similar")
 
 

@@ -45,6 +45,12 @@ ATTACKS = """async ([studio, id]) => {
 }"""
 """What a page of another origin may try; each says whether it came through."""
 
+SMALL = """() => [...document.querySelectorAll("button, a, input, select, textarea, summary")]
+  .filter((each) => each.checkVisibility() && !each.matches(".skip, [type=file], [type=checkbox]"))
+  .filter((each) => { const { width, height } = each.getBoundingClientRect();
+    return Math.min(width, height) < 43.5; }).map((each) => each.outerHTML)"""
+"""What is too small for a finger; of a checkbox its label is what is touched."""
+
 HOSTILE = '<img src=x onerror="document.title=1"> & <b>bold</b> {{7*7}}'
 """What would be markup, if anything of a prompt could become it."""
 
@@ -121,6 +127,8 @@ def test_many_prompts_are_a_list_of_their_own_images(tab: Tab) -> None:
 
 def test_only_what_the_model_takes_is_offered(tab: Tab) -> None:
     """Parameters follow the model and the format; a refusal stands at its field."""
+    from playwright.sync_api import expect
+
     tab.go("make")
     tab.find(".make summary").click()
     tab.find(".make select[name=format]").select_option("jpeg")
@@ -130,7 +138,10 @@ def test_only_what_the_model_takes_is_offered(tab: Tab) -> None:
     tab.find(".make textarea[name=prompt]").fill("A map")
     tab.find(".make input[name=size]").fill("enormous")
     tab.there(".make input[name=size][aria-invalid=true]")
-    tab.there(".make .helpline.error:has-text('size')")
+    error = tab.there(".make .helpline.error:has-text('size')")
+    expect(error).to_be_in_viewport(
+        ratio=1, timeout=PATIENCE * 1000
+    )  # wherever the form is scrolled to
     tab.find(".make .chip:text-is('square')").click()
     tab.there(".make .estimate strong")
 
@@ -181,13 +192,16 @@ def test_a_job_begun_while_the_list_is_read_stays_first(tab: Tab) -> None:
 
 
 def test_every_page_fits_both_widths_and_themes(tab: Tab) -> None:
-    """Nothing is cut off at the side, and the background is that of the theme."""
+    """Nothing is cut off at the side, a finger meets 44 pixels, and the theme can be changed."""
     wide: list[str] = []
+    small: list[str] = []
+    phone = tab.page.evaluate("() => innerWidth <= 760")
     for name in PAGES:
         tab.go(name)
         tab.there(f"section.{name} h1")
         if tab.page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
             wide.append(name)
+        small += tab.page.evaluate(SMALL) if phone else []
     dark = tab.page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
     shown = tab.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     tab.find("#theme").click()
@@ -196,7 +210,7 @@ def test_every_page_fits_both_widths_and_themes(tab: Tab) -> None:
     tab.there("main[data-ready]")
     stays = tab.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
 
-    assert wide == []
+    assert (wide, small) == ([], [])
     assert (shown, switched) == ((DARK, LIGHT) if dark else (LIGHT, DARK))
     assert stays == switched
 
@@ -348,6 +362,7 @@ def test_empty_pages_teach(browser: Browser, home: Path, service: Service, tmp_p
         tab.page.context.close()
 
     assert len(set(found.values())) == len(PAGES)
+    assert found["gallery"] == "Every image you make is saved here"
     assert (prompt.startswith("A red fox"), wrong) == (True, [])
     assert home
 

@@ -102,6 +102,26 @@ def test_filters_narrow_the_search(tab: Tab) -> None:
     tab.there(f".tile[data-id={one.id}]")
 
 
+def test_tiles_stay_where_they_are(tab: Tab) -> None:
+    """What is there already is not made anew when an image comes or goes: it would flash."""
+    one, other = saved(tab, "A calm", "A gone")
+    found(tab, 2)
+    tile = tab.find(f".tile[data-id={one.id}]")
+    tile.evaluate("node => { node.dataset.seen = 'yes'; }")
+    tab.find(f".tile[data-id={other.id}]").click(modifiers=["Control"])
+    tab.find(".picked button:text-is('Delete')").click()
+    tab.there(".tile", 1)
+    tab.find(".toast button:text-is('Undo')").click()
+    tab.there(".tile", 2)
+    (new,) = saved(tab, "A new")
+    tab.find(".filters select[name=operation]").select_option("generate")
+    tab.there(".tile", 3)
+    places = tab.find(".tile").evaluate_all("all => all.map((each) => each.dataset.id)")
+
+    assert tile.get_attribute("data-seen") == "yes"
+    assert places == [new.id, other.id, one.id]
+
+
 def test_similar_images_are_found(tab: Tab) -> None:
     """From an image to what looks like it, and back to everything."""
     one, again = (saved(tab, "A twin")[0] for _ in range(2))
@@ -121,7 +141,10 @@ def test_an_image_shows_where_it_comes_from_and_all_its_sidecar_knows(tab: Tab) 
     found(tab, 2)
     shown(tab, record)
     tab.there(f"dialog .tree > li > ul button:has-text('A child {tab.name}')").click()
-    tab.there(f"dialog .long:text-is('A child {tab.name}')")
+    prompt = tab.there(f"dialog .long:text-is('A child {tab.name}')")
+    box = prompt.bounding_box()
+    assert box is not None
+    assert box["height"] > 20  # pixels: it is not squeezed out by what stands below it
     tab.find("dialog summary").click()
     names = tab.find("dialog details dt").all_inner_texts()
 

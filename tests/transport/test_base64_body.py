@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -341,3 +342,25 @@ def test_thirty_megabytes_in_small_pieces() -> None:
 
     assert (b'{"created":1,"data":[{"b64_json":0}]}', (data,)) == splitter.close()
     assert splitter.has_image
+
+
+def test_a_whole_reply_is_read_without_a_copy() -> None:
+    """One in memory, such as a cached one, takes no more beside it than its image."""
+    data = random.Random(2).randbytes(900_000)
+    body = b'{"data":[{"b64_json":"%b"}]}' % text(data).encode()
+    split(body)  # imports what it needs
+    tracemalloc.start()
+    found = split(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (data,) == found[1]
+    assert peak < 1.3 * len(data)
+
+
+@pytest.mark.parametrize("shift", range(-40, 8, 4))
+def test_an_image_begins_wherever_a_step_of_the_search_ends(shift: int) -> None:
+    """Long text before an image hides none of its key."""
+    body = b'{"text":"%b","data":[{"b64_json":"QUJD"}]}' % (b"x" * (65_536 + shift))
+
+    assert split(body)[1] == (b"ABC",)

@@ -466,6 +466,7 @@ def test_an_error_is_judged(
     assert (result.status, result.retryable) == (status, retryable)
     assert (result.retry_after is not None) == waits
     assert (result.possible_cost == 0) == (status == "failed")
+    assert (result.reason or "").count("may have been billed") == (status == "needs_review")
     assert again.status == ("done" if retryable else status)
     assert len(shared.service.asked) == 1 + retryable
 

@@ -25,6 +25,7 @@ from gptimage.providers.openai.batches import BatchPart
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.transport.base64_body import parse
 from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import waiting_time
 
 
@@ -131,7 +132,10 @@ def get_status(
         request = HttpRequest(method="GET", path=f"/batches/{batch_id}")
         reply = yield from ask(core, request, next(listeners, ignore))
         if reply.status == _NOT_FOUND:
-            message = f"the service knows no batch {batch_id}: does the key belong to its project?"
+            hint = "does the key belong to its project?"
+            if core.endpoint == SANDBOX_URL:
+                hint = "a sandbox forgets its batches when its process ends"
+            message = f"the service knows no batch {batch_id}: {hint}"
             raise NotFoundError(message, status=_NOT_FOUND, request_id=reply.request_id)
         parts.append(_part(good(core, reply)))
     return BatchStatus(parts=tuple(parts), total=total or sum(part.total for part in parts))

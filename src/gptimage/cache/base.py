@@ -165,7 +165,7 @@ class EntryLimits:
             ConfigurationError: A limit is zero or less.
         """
         if ttl is not None:
-            duration("ttl", ttl)
+            duration("ttl", ttl, "; None is for ever")
         if max_bytes is not None:
             max_bytes = as_int(max_bytes)
             whole("max_bytes", max_bytes, 1, "; None is no bound")

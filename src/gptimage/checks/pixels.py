@@ -17,7 +17,7 @@ from gptimage.image.codecs import decode, on_white
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import drift
-from gptimage.image.perceptual_hash import perceptual_hash
+from gptimage.image.perceptual_hash import differing
 from gptimage.models.sizes import Size
 
 
@@ -195,8 +195,9 @@ def _edges(pixels: Pil) -> Pil:
     for each in found[1:]:
         strongest = ImageChops.lighter(strongest, each)
     # Pillow's filter leaves the outermost pixels as they are, which are no outlines.
-    inner = strongest.crop((2, 2, strongest.width - 2, strongest.height - 2))
-    return inner if min(inner.size) > 0 else strongest.point([0] * 256)
+    if min(strongest.size) <= 4:
+        return strongest.point([0] * 256)
+    return strongest.crop((2, 2, strongest.width - 2, strongest.height - 2))
 
 
 def _busy(margin: Pil) -> float:
@@ -284,12 +285,9 @@ class Unlike:
 
     def __call__(self, image: Image) -> CheckResult:
         """Compare the perceptual hashes; empty surfaces have none and are like nothing."""
-        own = perceptual_hash(image.data, image.format)
-        hashes = [perceptual_hash(each.data, each.format) for each in self.others]
-        near = min(
-            (64 if own is None or each is None else (own ^ each).bit_count() for each in hashes),
-            default=64,
-        )
+        own = image.perceptual_hash
+        hashes = [each.perceptual_hash for each in self.others]
+        near = min((differing(own, each) for each in hashes if own and each), default=64)
         passed = near > self.distance
         says = f"the nearest of {len(hashes)} differs in {near} of 64 bits"
         if not passed:

@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gptimage._internal.clock import utc_now
 from gptimage.cli.json_output import show
 from gptimage.cli.options import add_client_options, configure, open_client
+from gptimage.cli.output import progress
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gptimage import ImageClient, Prompt
-    from gptimage.checks import Attempts, CheckResult
+    from gptimage.checks import AnyCheck, Attempts, CheckResult
 
 
 CHECK_FAILED: Final = 6
@@ -57,7 +59,8 @@ def run_check(args: argparse.Namespace) -> int:
     if len(local) == len(checks):
         _refuse_settings(args)
     if len(local) < len(checks):
-        with open_client(configure(args)) as client:
+        price = question_price(args, checks, len(images))
+        with open_client(configure(args)) as client, progress(f"{price} ..."):
             found = [(path, client.check(image, checks)) for path, image in images]
     else:  # no client, and so no key, is needed
         found = [(path, tuple(run_check(each, image) for each in local)) for path, image in images]
@@ -82,20 +85,36 @@ def _refuse_settings(args: argparse.Namespace) -> None:
 
 
 def attempts_from_args(
-    client: ImageClient, prompt: str | Prompt, options: dict[str, Any], args: argparse.Namespace
+    client: ImageClient,
+    prompt: str | Prompt,
+    options: dict[str, Any],
+    args: argparse.Namespace,
+    checks: Sequence[AnyCheck],
 ) -> Attempts:
     """Draw as ``--until`` or ``--best-of`` say.
 
     Raises:
         GptImageError: As ``client.until`` and ``client.best_of``.
     """
-    from gptimage.checks import named_checks
-
-    images, checks = options.pop("images", None), named_checks(args.check, files=True)
+    images = options.pop("images", None)
     if args.best_of is not None:
         return client.best_of(prompt, images, checks=checks, **with_number(options, args))
     most = 1 if args.until is None else args.until
     return client.until(prompt, images, checks=checks, most=most, **options)
+
+
+def checks_from_args(args: argparse.Namespace) -> list[AnyCheck]:
+    """Return the checks of ``--check``, once they are proved to make sense.
+
+    Raises:
+        InvalidRequestError: One makes none.
+    """
+    texts = getattr(args, "check", None)
+    if not texts:  # most calls check nothing, and need not load it
+        return []
+    from gptimage.checks import named_checks
+
+    return named_checks(texts, files=True)
 
 
 def refuse_check_options(args: argparse.Namespace) -> None:
@@ -123,6 +142,20 @@ def with_number(options: dict[str, Any], args: argparse.Namespace) -> dict[str, 
     """Return the options with the number of images that ``--best-of`` draws."""
     number = getattr(args, "best_of", None)
     return options if number is None else {**options, "n": number}
+
+
+def question_price(args: argparse.Namespace, checks: Sequence[AnyCheck], images: int) -> str:
+    """Return the most that questions about so many images cost, in words; empty without any."""
+    if not checks:
+        return ""
+    from gptimage.checks import Question, max_question_cost
+    from gptimage.models.pricing import format_usd
+
+    if not any(isinstance(each, Question) for each in checks):
+        return ""
+    chat_model = configure(args).text("chat_model")
+    most = max_question_cost(checks, images, utc_now().date(), chat_model)
+    return f"questions {'of unknown cost' if most is None else f'at most {format_usd(most)}'}"
 
 
 def times(args: argparse.Namespace) -> str:

@@ -16,7 +16,7 @@ from gptimage.cli.options import (
     open_client,
     read_settings,
 )
-from gptimage.cli.output import Target, prepare, progress
+from gptimage.cli.output import Target, cost_line, prepare, progress
 from gptimage.cli.parser import add_json, argument
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
@@ -82,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
             **options,
         )
     path = found.save(output)
-    return _report(args, found, path)
+    return _report(args, found, path, sandbox=config.sandbox)
 
 
-def _report(args: argparse.Namespace, found: Comparison, path: Path) -> int:
+def _report(args: argparse.Namespace, found: Comparison, path: Path, *, sandbox: bool) -> int:
     whole = found.to_dict()
     lost = [each for each in found.cells if each.error is not None]
     if args.json:
@@ -96,7 +96,7 @@ def _report(args: argparse.Namespace, found: Comparison, path: Path) -> int:
             failed = ", ".join(check.name for check in each.checks if not check.passed)
             note = f"  failed: {failed}" if failed else ""
             print(printable(f"{each.case.title}  {each.setting}  {cost}{note}"))
-        print(f"{path}\npaid now: {_usd(whole['paid_usd'])}")
+        print(f"{path}\n{cost_line(found.paid, sandbox=sandbox)}")
     for each in lost:
         note = f"note: {each.case.title}, {each.setting}: {each.error}"
         print(printable(note), file=sys.stderr)
@@ -128,7 +128,8 @@ def _dry_run(args: argparse.Namespace, matrix: Matrix) -> int:
         f"{name}  {'cost not known' if most is None else f'at most {format_usd(most)}'}"
         for name, most in rows
     ]
-    whole = f"{len(rows)} images, at most {_usd(total)}; what the cache has costs nothing"
+    together = "cost not known" if total is None else f"at most {format_usd(total)}"
+    whole = f"{len(rows)} images, {together}; what the cache has costs nothing"
     document = {"cells": cells, "max_cost_usd": usd(total)}
     return show(args, document, *map(printable, texts), whole)
 
@@ -168,7 +169,3 @@ def _record(args: argparse.Namespace) -> int:
 
 def _names(text: str | None) -> list[str]:
     return [name for each in (text or "").split(",") if (name := each.strip())]
-
-
-def _usd(amount: object) -> str:
-    return "an amount that is not known" if amount is None else f"${amount}"

@@ -11,7 +11,9 @@ from gptimage.cli.checks import (
     CHECK_FAILED,
     add_check_options,
     attempts_from_args,
+    checks_from_args,
     lines,
+    question_price,
     refuse_check_options,
     times,
     with_number,
@@ -29,7 +31,7 @@ from gptimage.cli.options import (
     read_prompt,
     read_settings,
 )
-from gptimage.cli.output import Target, alone, prepare, progress, save, save_one, target
+from gptimage.cli.output import Target, alone, cost_line, prepare, progress, save, save_one, target
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import GptImageError, InvalidRequestError
 
@@ -208,14 +210,14 @@ def draw(
         call: Makes them, where that is not `generate` or `edit`.
     """
     refuse_check_options(args)
-    checks = bool(getattr(args, "check", None))
+    checks = checks_from_args(args)
     name = prompt if isinstance(prompt, str) else prompt.template or prompt.text
     where = target(args.output, name, overwrite=args.overwrite)
     if where.stdout:
         several = options.get("n", 1) not in {None, 1}
         others = {"--json": args.json, "--keep-original": args.keep_original}
         # Without a store nothing else has the attempts that are not taken.
-        others["--check"] = checks and client.store is None
+        others["--check"] = bool(checks) and client.store is None
         alone({"-n": several, "--partial-images": options.get("partial_images"), **others})
     agree_on_format(options, where)
     prepare(where)
@@ -223,10 +225,13 @@ def draw(
     attempts: Attempts | None = None
     extra = {"tags": args.tag or (), "refresh": args.refresh}
     try:
-        priced = _price(client, prompt, with_number(options, args))
+        whole = with_number(options, args)
+        priced = _price(client, prompt, whole)
+        if asked := question_price(args, checks, whole.get("n") or 1):
+            priced += f", {asked}"
         with progress(f"drawing, {times(args)}{priced} ..."):
             if checks:
-                attempts = attempts_from_args(client, prompt, {**options, **extra}, args)
+                attempts = attempts_from_args(client, prompt, {**options, **extra}, args, checks)
                 result = attempts.result
             elif call is None:
                 result = _call(client, prompt, {**options, **extra}, where, previews)
@@ -342,13 +347,7 @@ def _report(
             number = attempts.attempts.index(attempts.best) + 1
             print(f"image {number} of {len(attempts)} was taken{kept}", file=to)
         cost = attempts.cost
-    print(f"cost {'unknown' if cost is None else cost}{_marks(result)}", file=to)
-
-
-def _marks(result: Result) -> str:
-    marks = ["sandbox: nothing was billed"] if result.sandbox else []
-    marks += ["from the cache; --refresh draws anew"] if result.cached else []
-    return f" ({'; '.join(marks)})" if marks else ""
+    print(cost_line(cost, sandbox=result.sandbox, cached=result.cached), file=to)
 
 
 def _describe(each: Written) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gptimage._internal.atomic import open_file
 from gptimage.cli.json_output import print_json, show
 from gptimage.cli.options import add_client_options, configure, open_client
+from gptimage.cli.output import cost_line
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
@@ -79,7 +80,8 @@ def run_alt(args: argparse.Namespace) -> int:
     """Have the chat model write a text alternative, which is paid, and print it."""
     from gptimage.store.names import is_id
 
-    with open_client(configure(args)) as client:
+    config = configure(args)
+    with open_client(config) as client:
         found = client.alt_text(
             args.image if is_id(args.image) else Path(args.image),
             args.purpose,
@@ -91,9 +93,9 @@ def run_alt(args: argparse.Namespace) -> int:
         print_json(found.to_dict())
         return 0
     print(found.text)
-    cost = "unknown" if found.cost is None else str(found.cost)
-    for note in (*found.warnings, f"cost: {cost}"):
-        print(f"gptimage: {note}", file=sys.stderr)
+    for note in found.warnings:
+        print(f"note: {note}", file=sys.stderr)
+    print(cost_line(found.cost, sandbox=config.sandbox), file=sys.stderr)
     return 0
 
 

@@ -72,7 +72,9 @@ def run_spend(args: argparse.Namespace) -> int:
         found = ledger.summary(args.by, since=since)
     groups = [document(row) for row in found.groups]
     whole = {"by": found.by, "groups": groups, "total": document(found.total)}
-    return show(args, whole, _table(found))
+    unpaid = config.sandbox and args.ledger is None
+    notes = ["the sandbox's ledger: nothing of it was billed"] if unpaid else []
+    return show(args, whole, _table(found), *notes)
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -163,6 +165,8 @@ def _open(args: argparse.Namespace) -> DiskCache:
 
 
 def _text(found: CacheStats, cache: DiskCache) -> str:
+    from gptimage.models.pricing import format_usd
+
     rate = "" if found.hit_rate is None else f" ({found.hit_rate:.0%} of all calls)"
     rows = {
         "folder": str(cache.path),
@@ -170,7 +174,7 @@ def _text(found: CacheStats, cache: DiskCache) -> str:
         "hits": f"{found.hits:,}{rate}",
         "misses": f"{found.misses:,}",
         "evicted": f"{found.evictions:,}",
-        "saved": f"${found.saved_usd}",
+        "saved": format_usd(found.saved_usd),
     }
     return "\n".join(f"{name:<9}{value}" for name, value in rows.items())
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from itertools import count as numbers
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,11 +23,13 @@ from attrs import frozen
 from gptimage._internal.text import reason
 from gptimage.cli.console import NotDeliveredError, uninterrupted
 from gptimage.errors import InvalidRequestError, StoreError
+from gptimage.models.pricing import format_usd
 from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:
     from gptimage import Image
+    from gptimage.models.pricing import Cost
     from gptimage.types.record import Record
 
 
@@ -333,6 +336,14 @@ def _slug(prompt: str) -> str:
     except UnicodeEncodeError:  # the locale knows ASCII alone
         words = "-".join(re.findall(r"\w+", words, re.ASCII))
     return f"{words}-" if words in _DEVICES else words or "image"
+
+
+def cost_line(cost: Cost | Decimal | None, *, sandbox: bool, cached: bool = False) -> str:
+    """Say what something cost, and why it was not billed, where it was not."""
+    marks = ["sandbox: nothing was billed"] if sandbox else []
+    marks += ["from the cache; --refresh draws anew"] if cached else []
+    known = format_usd(cost) if isinstance(cost, Decimal) else "unknown" if cost is None else cost
+    return f"cost {known} ({'; '.join(marks)})" if marks else f"cost {known}"
 
 
 # A line on stderr that shows that something is being waited for.

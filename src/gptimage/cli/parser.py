@@ -12,12 +12,13 @@ class UsageError(Exception):
     """Arguments that the parser does not take.
 
     Attributes:
-        usage: How the command, or its sub-command, is called.
+        usage: How the command, or its sub-command, is called; the whole help when none is named.
         program: The command with its sub-commands.
     """
 
     def __init__(self, message: str, parser: argparse.ArgumentParser) -> None:
-        self.usage: str = parser.format_usage()
+        unnamed = message.endswith((": COMMAND", ": ACTION"))
+        self.usage: str = parser.format_help() if unnamed else parser.format_usage()
         self.program: str = parser.prog
         super().__init__(message)
 

@@ -19,7 +19,7 @@ from gptimage.cli.options import (
     read_prompt,
     template_from_args,
 )
-from gptimage.cli.output import Target, alone, prepare, progress, save_one, target
+from gptimage.cli.output import Target, alone, cost_line, prepare, progress, save_one, target
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
@@ -138,11 +138,11 @@ def _report(turn: Turn, files: list[Written], index: int, *, as_json: bool, stdo
         print(each.path, file=to)
     if turn.text:
         print(turn.text, file=to)
-    cost = "unknown" if turn.total_cost is None else turn.total_cost
+    cost = cost_line(turn.total_cost, sandbox=turn.result.sandbox)
     stored = turn.result.stored
     following = stored[0].id if stored else turn.response_id
     on = f"go on with --resume {following}" if following else f"to go on later, {_LATER}"
-    print(f"cost {cost}; {on}", file=to)
+    print(f"{cost}; {on}", file=to)
 
 
 def _document(turn: Turn, files: list[Written], index: int) -> dict[str, object]:

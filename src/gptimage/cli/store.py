@@ -147,8 +147,8 @@ def _show_hashed(
     """Print what was found by perceptual hashes, and how many images have none."""
     show(args, {**document, "unhashed": count}, *lines)
     if count and not args.json:
-        how = "`gptimage store reindex --hashes` reads them once and makes it"
-        print(f"gptimage: {count} images have no perceptual hash yet: {how}", file=sys.stderr)
+        how = "repeat this for the next ones, or read all with `gptimage store reindex --hashes`"
+        print(f"gptimage: {count} older images were not compared yet: {how}", file=sys.stderr)
     return 0
 
 
@@ -275,7 +275,7 @@ def run_verify(args: argparse.Namespace) -> int:
         report = store.verify(hashes=not args.quick, repair=args.repair)
     lines = [_line("repaired", each) for each in report.repaired]
     lines += [_line("", each) for each in report.problems]
-    lines.append(f"{report.checked} images; {'clean' if report.clean else 'not clean'}")
+    lines.append(f"images: {report.checked}; {'clean' if report.clean else 'not clean'}")
     show(args, {**document(report), "clean": report.clean}, *lines)
     return 0 if report.clean else 1
 
@@ -285,7 +285,7 @@ def run_reindex(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         count = store.reindex(hashes=args.hashes)
         unhashed = store.stats().unhashed
-    return _show_hashed(args, {"images": count}, [f"{count} images"], unhashed)
+    return show(args, {"images": count, "unhashed": unhashed}, f"{count} images")
 
 
 def run_recover(args: argparse.Namespace) -> int:
@@ -378,7 +378,7 @@ def _add_similar(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_distance(parser: argparse.ArgumentParser) -> None:
-    help = "bits of 64 that may differ (default 10 for similar, 4 for duplicates)"
+    help = "bits of 64 that may differ (similar: 10 of at most 32; duplicates: 4 of at most 10)"
     argument(parser, "--distance BITS", help, type=int)
 
 
@@ -444,7 +444,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     "similar": _add_similar,
     "duplicates": _add_distance,
     "reindex": lambda parser: argument(
-        parser, "--hashes", "also make the perceptual hashes that older images lack: reads those"
+        parser, "--hashes", "also make the perceptual hashes that images lack: reads those"
     ),
     "open": lambda parser: argument(parser, "--print", "only print where the file is"),
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),

@@ -55,6 +55,13 @@ class Comparison:
 
         return sheet(self.title, self.cells)
 
+    @property
+    def paid(self) -> Decimal | None:
+        """What was paid for it now, in USD; None when the cost of an image is not known."""
+        costs = [each.result.cost for each in self.cells if each.result is not None]
+        known = [each.usd for each in costs if each is not None]
+        return sum(known, Decimal(0)) if len(known) == len(costs) else None
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the sheet to a file, which is replaced, and return its path.
 
@@ -69,12 +76,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, object]:
         """Return everything known as JSON values, without the images."""
-        paid = [each.result.cost for each in self.cells if each.result is not None]
-        known = [each.usd for each in paid if each is not None]
         return {
             "title": self.title,
             "cells": [each.to_dict() for each in self.cells],
-            "paid_usd": str(sum(known, Decimal(0))) if len(known) == len(paid) else None,
+            "paid_usd": None if self.paid is None else str(self.paid),
         }
 
 

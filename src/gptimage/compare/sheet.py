@@ -29,20 +29,48 @@ _BYTES: Final = 24_000_000
 """Bytes of all of them together: a page that browsers still open at once."""
 
 _STYLE: Final = """
-body{font:16px/1.4 system-ui,sans-serif;margin:1.5rem;background:#fff;color:#1a1a1a}
-fieldset{border:1px solid #767676;border-radius:.5rem;margin:0 0 1.5rem;padding:1rem}
-legend{font-weight:600;padding:0 .5rem}
-.cells{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}
-img{max-width:100%;height:auto;display:block;background-size:16px 16px;
-background-image:repeating-conic-gradient(#ddd 0 25%,#fff 0 50%)}
+:root{color-scheme:light dark;--paper:light-dark(#f7f5f1,#141312);--card:light-dark(#fff,#1d1c1a);
+--ink:light-dark(#1d1b18,#f1eee8);--soft:light-dark(#5f5a52,#aaa499);--line:light-dark(#e0dbd2,#34312d);
+--accent:light-dark(#b8400e,#ff9a5c);--bad:light-dark(#ae1f2b,#ff9a94);--good:light-dark(#1f6b3a,#84d29b)}
+*{box-sizing:border-box}
+html{scroll-padding-top:9rem}
+body{font:16px/1.45 system-ui,sans-serif;max-width:100rem;margin:0 auto;padding:0 var(--side) 4rem;
+background:var(--paper);color:var(--ink);overflow-wrap:anywhere;--side:clamp(1rem,3vw,2.5rem)}
+h1{font-size:1.9rem;line-height:1.2;margin:2rem 0 .5rem}
+p{margin:0 0 .5rem;max-width:75ch}
+.bar{position:sticky;top:0;z-index:1;display:flex;flex-wrap:wrap;gap:.5rem .75rem;
+align-items:center;background:var(--paper);border-bottom:1px solid var(--line);
+padding:.75rem var(--side);margin:0 calc(-1*var(--side)) 1.5rem}
+button{font:inherit;min-height:2.75rem;padding:0 1rem;border:1px solid var(--soft);
+border-radius:.6rem;background:var(--card);color:var(--ink);cursor:pointer}
+button[aria-pressed=true]{border-color:var(--accent);color:var(--accent)}
+#status{color:var(--soft);font-variant-numeric:tabular-nums}
+fieldset{border:0;margin:0 0 3rem;padding:0;min-width:0}
+legend{font-size:1.2rem;font-weight:600;padding:0;margin-bottom:.25rem}
+.soft{color:var(--soft);font-size:.85rem;font-weight:400}
+.cells{display:grid;grid-template-columns:repeat(auto-fill,minmax(clamp(9rem,22vw,18rem),1fr));gap:1rem;margin-top:1rem}
+.cell{background:var(--card);border-radius:.75rem;overflow:hidden;box-shadow:0 0 0 1px var(--line)}
+.cell:has(:checked){box-shadow:0 0 0 3px var(--accent)}
+.cell:has(:focus-visible){outline:3px solid var(--ink);outline-offset:4px}
+img{width:100%;height:auto;display:block;
+background:repeating-conic-gradient(#ddd 0 25%,#fff 0 50%) 0/16px 16px}
+label{cursor:pointer;display:block}
+.name{display:flex;gap:.6rem;align-items:center;min-height:2.75rem;
+padding:.25rem 1rem;font-weight:600}
+.none{display:inline-flex;margin-top:.5rem;padding:.25rem 0;font-weight:400}
+input{accent-color:var(--accent);width:1.15rem;height:1.15rem;margin:0;flex:none;outline:0}
+.none input:focus-visible{outline:3px solid var(--ink);outline-offset:2px}
 .facts{display:none;font-size:.9rem}
 .open .facts{display:block}
-.failed{color:#a00000}
-.bar{position:sticky;top:0;background:inherit;padding:.5rem 0;z-index:1}
-button{font:inherit;padding:.4rem .8rem;margin-right:.5rem}
-table{border-collapse:collapse;margin-bottom:1.5rem}
-td,th{border:1px solid #767676;padding:.3rem .6rem;text-align:left}
-@media (prefers-color-scheme:dark){body{background:#161616;color:#eee}.failed{color:#ff9a9a}}
+.cell .facts{padding:0 1rem .5rem}
+.failed{color:var(--bad)}
+.passed{color:var(--good)}
+.wide{overflow-x:auto;margin-bottom:2rem}
+table{border-collapse:collapse}
+td,th{border-bottom:1px solid var(--line);padding:.4rem 1.25rem .4rem 0;text-align:left;
+white-space:nowrap;font-variant-numeric:tabular-nums}
+th{color:var(--soft);font-weight:600}
+@media(forced-colors:active){.cell:has(:checked){outline:3px solid Highlight}}
 """
 
 _SCRIPT: Final = """
@@ -53,11 +81,19 @@ show.addEventListener("click", () => {
   const open = document.body.classList.toggle("open");
   show.setAttribute("aria-pressed", String(open));
 });
+const status = document.getElementById("status");
+const winner = (number) => {
+  const chosen = document.querySelector(`input[name="p${number}"]:checked`);
+  return chosen && chosen.value !== "" ? Number(chosen.value) : null;
+};
+const count = () => {
+  const done = document.querySelectorAll("input:checked").length;
+  status.textContent = `${done} of ${data.prompts.length} prompts decided`;
+};
+document.addEventListener("change", count);
+count();
 document.getElementById("export").addEventListener("click", () => {
-  const votes = data.prompts.map((prompt, number) => {
-    const chosen = document.querySelector(`input[name="p${number}"]:checked`);
-    return {...prompt, winner: chosen ? Number(chosen.value) : null};
-  });
+  const votes = data.prompts.map((prompt, number) => ({...prompt, winner: winner(number)}));
   const file = {format: data.format, title: data.title, voted: new Date().toISOString(), votes};
   const link = document.createElement("a");
   const kind = {type: "application/json"};
@@ -65,9 +101,8 @@ document.getElementById("export").addEventListener("click", () => {
   link.download = "votes.json";
   link.click();
   URL.revokeObjectURL(link.href);
-  const count = votes.filter((vote) => vote.winner !== null).length;
-  const words = `${count} of ${votes.length} votes are in votes.json`;
-  document.getElementById("status").textContent = words;
+  const won = votes.filter((vote) => vote.winner !== null).length;
+  status.textContent = `votes.json has winners of ${won} of ${votes.length} prompts`;
 });
 """
 
@@ -115,11 +150,12 @@ def sheet(title: str, cells: Sequence[Cell]) -> str:
 <meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{_STYLE}</style></head><body>
 <h1>{title}</h1>
-<p>Choose the best image of each prompt. Which model made it is shown when you ask for it.</p>
+<p>Choose the best image of each prompt, then export the votes. Models, costs and checks are hidden
+until you ask for them, and the order is another one for each prompt.</p>
 <div class="bar"><button id="export" type="button">Export votes</button>
-<button id="show" type="button" aria-pressed="false">Show models, costs and checks</button>
+<button id="show" type="button" aria-pressed="false">Show models</button>
 <span id="status" role="status"></span></div>
-<div class="facts">{_summary(cells)}</div>
+<div class="facts wide" tabindex="0" role="region" aria-label="Models">{_summary(cells)}</div>
 {"".join(parts)}
 <script id="data" type="application/json">{text}</script>
 <script>{_SCRIPT}</script></body></html>
@@ -134,8 +170,10 @@ def _group(number: int, cells: list[Cell], small: list[Image | None]) -> str:
     )
     words = html.escape(case.words)
     return (
-        f"<fieldset><legend>{html.escape(case.title)} ({html.escape(case.revision)})</legend>"
-        f'<p>{words}</p><div class="cells">{boxes}</div></fieldset>\n'
+        f'<fieldset><legend>{html.escape(case.title)} <span class="soft">version '
+        f"{html.escape(case.revision)}</span></legend>"
+        f'<p>{words}</p><div class="cells">{boxes}</div><label class="name none">'
+        f'<input type="radio" name="p{number}" value=""> None of them</label></fieldset>\n'
     )
 
 
@@ -143,28 +181,29 @@ def _cell(number: int, place: int, cell: Cell, preview: Image | None) -> str:
     letter = f"Image {place + 1}"
     if cell.result is None:
         why = "it was not drawn" if cell.error is None else str(cell.error)
-        image = f"<p>{letter}: no image</p>"
+        image = f'<p class="name">{letter}: no image</p>'
         facts = f'<p class="failed">{html.escape(why)}</p>'
     else:
         shown = (
             f'<img src="{preview.data_url}" width="{preview.width}" height="{preview.height}" '
-            f'alt="{letter}">'
+            f'alt="">'
             if preview
-            else "<p>This image has no preview.</p>"
+            else '<p class="name">This image has no preview.</p>'
         )
         image = (
-            f'<label>{shown}<input type="radio" name="p{number}" value="{place}"> {letter}</label>'
+            f'<label>{shown}<span class="name"><input type="radio" name="p{number}" '
+            f'value="{place}"> {letter}</span></label>'
         )
         facts = "".join(
-            f'<p class="{"passed" if each.passed else "failed"}">{html.escape(each.name)}: '
-            f"{html.escape(each.reason)}</p>"
+            f'<p class="{"passed" if each.passed else "failed"}">{"✓" if each.passed else "✗"} '
+            f"{html.escape(each.name)}: {html.escape(each.reason)}</p>"
             for each in cell.checks
         )
     cost = "cost unknown" if cell.usd is None else f"${cell.usd:.4f}"
     took = "" if cell.seconds is None else f", {cell.seconds:.1f} s"
     cached = ", from the cache" if cell.result and cell.result.cached else ""
     line = f"<p>{html.escape(str(cell.setting))}: {cost}{took}{cached}</p>"
-    return f'<div>{image}<div class="facts">{line}{facts}</div></div>'
+    return f'<div class="cell">{image}<div class="facts">{line}{facts}</div></div>'
 
 
 def _summary(all_cells: Sequence[Cell]) -> str:

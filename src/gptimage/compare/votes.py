@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from gptimage._internal.text import one_line
 from gptimage.compare.matrix import TAG, tag_of
 from gptimage.compare.sheet import FORMAT
 from gptimage.errors import InvalidRequestError
@@ -73,7 +74,7 @@ def record(store: Store, votes: str | os.PathLike[str]) -> tuple[Standing, ...]:
         if id is not None:
             name = f"prompt-{row.prompt[:60]}@{row.version[:30]}"
             own = tag_of(title).removeprefix(TAG)
-            tags.setdefault(id, [WINNER]).extend([f"{WINNER}-of-{own}", _plain(name)])
+            tags.setdefault(id, [WINNER]).extend([f"{WINNER}-of-{own}", one_line(name)])
     _check_images(store, tags)
     for id, words in tags.items():
         store.tag(id, *words)
@@ -134,11 +135,6 @@ def _text(value: object) -> str:
 
 def _maybe(value: object) -> str | None:
     return None if value is None else _text(value)
-
-
-def _plain(text: str) -> str:
-    """Return a tag without what a tag cannot hold."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _check_images(store: Store, ids: Iterable[str]) -> None:

@@ -223,7 +223,7 @@ class Conversation(_ConversationBase):
             InvalidRequestError: A rule is broken; nothing was sent.
             FetchError: A URL could not be downloaded safely; nothing was sent.
             ApiError: The service refused, or drew nothing and says why.
-            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+            OutcomeUnknownError: No usable response arrived; it may have been billed.
             StoreError: The images could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """

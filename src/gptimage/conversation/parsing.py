@@ -17,7 +17,7 @@ from gptimage._internal.text import one_line
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
 from gptimage.engine.parse import parse_response
-from gptimage.engine.plan import Plan, possible_cost
+from gptimage.engine.plan import Plan
 from gptimage.engine.streaming import PreviewReader
 from gptimage.errors import (
     ApiError,
@@ -28,7 +28,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
 )
 from gptimage.image.image import Image
-from gptimage.models.pricing import chat_cost
+from gptimage.models.pricing import chat_cost, may_have_cost
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.responses import (
     IMAGE,
@@ -217,7 +217,7 @@ def _nothing(
     if errors:
         return service_error(errors[0], request_id=reply.request_id, partials=partials)
     why = f"the response is {answer.status or 'empty'} ({answer.reason or 'no reason given'})"
-    cost = possible_cost(plan)
+    cost = may_have_cost(plan.max_cost)
     if answer.refusal:
         return ModerationError(
             f"the model refused: {_quoted(answer.refusal)}; no image was drawn, the chat "

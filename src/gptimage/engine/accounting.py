@@ -297,8 +297,9 @@ class _TrackedCall(CallTracker):
         super().repeated(delay, outcome)
         with self._lock:
             before, self._reservation = self._reservation, None
-            if before is not None:
-                before.end(ending)  # a ledger that fails here stops the call: nothing is sent
+            if before is None:
+                raise RuntimeError("this call was given up before it was sent again")
+            before.end(ending)  # a ledger that fails here stops the call: nothing is sent
             self._entry = evolve(
                 self._entry, call_id=secrets.token_hex(16), at=self._accounting.clock()
             )

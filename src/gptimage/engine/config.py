@@ -79,7 +79,7 @@ class Settings(TypedDict, total=False):
     Attributes:
         provider: The service that draws: a name such as ``azure``, or a `Provider`; OpenAI when
             left out. ``model="azure/gpt-image-2"`` names another one for a call.
-        fallbacks: Models that are asked in turn, such as ``azure/gpt-image-2``, after a failure
+        fallbacks: Models that are tried in turn, such as ``azure/gpt-image-2``, after a failure
             that cannot have been billed; the result's warnings say why.
         fallback_moderated: Whether a refusal of the prompt by the safety system counts as one.
         providers: More services whose name a model may begin with; those that the library knows
@@ -95,7 +95,7 @@ class Settings(TypedDict, total=False):
         budget: The most that may be spent; a call that could cross it is not sent.
         ledger: Where every call is entered; the budget's when left out.
         observers: What receives the events of a call.
-        limits: How fast to ask; a `Limiter` made by `Limits.limiter` is shared by clients.
+        limits: How fast to send; a `Limiter` made by `Limits.limiter` is shared by clients.
     """
 
     provider: str | Provider
@@ -131,7 +131,7 @@ class ClientConfig:
         timeout: Seconds to wait for each response; None leaves it to the transport.
         headers: Headers sent with each request, under lower-case names.
         chat_model: The model that reads the words of a conversation that names none, or None.
-        fallbacks: Models that are asked in turn after a failure that cannot have been billed.
+        fallbacks: Models that are tried in turn after a failure that cannot have been billed.
         fallback_moderated: Whether a refusal of the prompt counts as one.
         quota: How many retries are left while the service is down.
     """

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from gptimage._internal.json import moment, table
 from gptimage._internal.lenient_base64 import decode
-from gptimage.engine.plan import Plan, possible_cost
+from gptimage.engine.plan import Plan
 from gptimage.errors import (
     ApiError,
     GptImageError,
@@ -30,6 +30,7 @@ from gptimage.image.formats import lacks_its_end
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import keep_outside
+from gptimage.models.pricing import may_have_cost
 from gptimage.providers import DEFAULT, Provider
 from gptimage.providers.openai.advice import Service
 from gptimage.providers.openai.errors import (
@@ -241,7 +242,7 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
             "have done the work"
         )
     return OutcomeUnknownError(
-        f"{reason}: {possible_cost(plan)}; look at your usage page before asking again",
+        f"{reason}: {may_have_cost(plan.max_cost)}; look at your usage page before asking again",
         possible_cost=plan.max_cost,
         request_id=reply.request_id,
     )
@@ -250,7 +251,7 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
 def _priced(plan: Plan, error: ApiError) -> ApiError:
     """Return the error, with what it may have cost if it came in the middle of the work."""
     if may_be_billed(error):
-        error.args = (f"{error}: {possible_cost(plan)}",)
+        error.args = (f"{error}: {may_have_cost(plan.max_cost)}",)
     return error
 
 
@@ -387,7 +388,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str, *, text: str = "") -> 
     """Return the error for a reply that cannot be read; it carries the body."""
     return MalformedReplyError(
         f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
-        f"{possible_cost(plan)}; the raw reply is in .reply",
+        f"{may_have_cost(plan.max_cost)}; the raw reply is in .reply",
         reply=reassemble(reply.body, reply.images),
         status=reply.status,
         possible_cost=plan.max_cost,

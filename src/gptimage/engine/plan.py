@@ -19,7 +19,7 @@ from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask, check_markup
 from gptimage.models.catalog import Models, ModelSpec
-from gptimage.models.pricing import Estimate, estimate, format_usd, max_cost
+from gptimage.models.pricing import Estimate, estimate, max_cost
 from gptimage.models.sizes import DEFAULT_FRAMES
 from gptimage.providers import Provider, names, provider_at
 from gptimage.providers.openai.images import to_wire
@@ -177,13 +177,6 @@ def cache_key(wire: HttpRequest, endpoint: str) -> str:
         ],
     }
     return "g1:" + hashlib.sha256(canonical(parts)).hexdigest()
-
-
-def possible_cost(plan: Plan) -> str:
-    """Return what an unanswered call may have cost, in words."""
-    if plan.max_cost is None:
-        return "it may have been billed, how much is not known"
-    return f"it may have been billed up to {format_usd(plan.max_cost)}"
 
 
 def _costs(

@@ -46,8 +46,7 @@ def prepare(plan: Plan, *, store: bool) -> None:
         OSError: The same, for want of descriptors.
     """
     pixels = _needs_pixels(plan)
-    # What is saved gets a perceptual hash, which is made of its pixels.
-    names = (*_ALWAYS, *(_FOR_PIXELS if pixels or store else ()), *(_FOR_STORE if store else ()))
+    names = (*_ALWAYS, *(_FOR_PIXELS if pixels else ()), *(_FOR_STORE if store else ()))
     for name in names:
         importlib.import_module(name)
     if store:

@@ -28,6 +28,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
     StoreError,
 )
+from gptimage.image.image import Image
 from gptimage.transport.base64_body import reassemble
 from gptimage.transport.http import HttpReply
 from gptimage.types.record import Record
@@ -219,7 +220,9 @@ class ResultSaver:
             message = f"saving failed ({type(error).__name__}: {error}); the images are in .result"
             raise StoreError(message, result=taken.result) from error
         _discard_spooled(taken.entry)
-        return evolve(taken.result, stored=records).warn(*notes)
+        # Files made of the images name them by their ids, as those of stored images do.
+        images = tuple(map(_labelled, taken.result.images, records))
+        return evolve(taken.result, images=images, stored=records).warn(*notes)
 
     @property
     def _wants_body(self) -> bool:
@@ -325,6 +328,11 @@ def _tagged(store: Store, record: Record, tags: tuple[str, ...], notes: list[str
     except (InvalidRequestError, StoreError) as error:
         notes.append(f"{record.id} was in the store already and did not get the tags: {error}")
         return record
+
+
+def _labelled(image: Image, record: Record) -> Image:
+    label = image.label
+    return image if label is None else evolve(image, made_by=evolve(label, id=record.id))
 
 
 def _discard_spooled(entry: SpooledReply | None) -> None:

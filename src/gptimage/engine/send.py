@@ -16,7 +16,7 @@ from attrs import define, frozen
 
 from gptimage.engine.accounting import CallTracker
 from gptimage.engine.config import ClientConfig
-from gptimage.engine.plan import Plan, possible_cost
+from gptimage.engine.plan import Plan
 from gptimage.engine.preload import is_prepared, prepare
 from gptimage.engine.runtime import Runtime
 from gptimage.engine.streaming import LARGE
@@ -26,6 +26,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
     TransportError,
 )
+from gptimage.models.pricing import may_have_cost
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.transport.billing import verdict
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
@@ -129,7 +130,7 @@ class _Tries:
 
         Raises:
             TransportError: The service was not reached.
-            OutcomeUnknownError: No usable answer arrived, now or in an earlier try.
+            OutcomeUnknownError: No usable response arrived, now or in an earlier try.
         """
         earlier = self.unknown
         self.unknown += is_unknown(outcome)
@@ -372,7 +373,7 @@ def _unknown(plan: Plan, error: OutcomeUnknownError, *, tries: int = 1) -> Outco
         error: The failure of the last try.
         tries: How many tries of this call may have been billed.
     """
-    cost = possible_cost(plan) + (f" for each of {tries} tries" if tries > 1 else "")
+    cost = may_have_cost(plan.max_cost) + (f" for each of {tries} tries" if tries > 1 else "")
     return OutcomeUnknownError(
         f"{error}: {cost}; look at your usage page before asking again",
         possible_cost=None if plan.max_cost is None else plan.max_cost * tries,

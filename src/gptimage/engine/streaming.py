@@ -16,9 +16,10 @@ from attrs import evolve
 
 from gptimage._internal.json import table
 from gptimage.engine.parse import parse_response
-from gptimage.engine.plan import Plan, possible_cost
+from gptimage.engine.plan import Plan
 from gptimage.errors import ApiError, MalformedReplyError, OutcomeUnknownError
 from gptimage.image.image import Image
+from gptimage.models.pricing import may_have_cost
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.images import StreamEvent, read_event
 from gptimage.transport.base64_body import image_of
@@ -102,8 +103,10 @@ class PreviewReader:
 
     def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
         reason = str(broken) if broken else "the stream ended before the finished image"
-        previews = f"{len(self._partials)} previews are in .partials"
-        message = f"{reason}: {possible_cost(self._plan)}; {previews}"
+        found = len(self._partials)
+        previews = f" (previews in .partials: {found})" if found else ""
+        cost = may_have_cost(self._plan.max_cost)
+        message = f"{reason}: {cost}; look at your usage page before asking again{previews}"
         max_cost, request_id = self._plan.max_cost, self._head.request_id
         if not self._unread:
             return OutcomeUnknownError(

@@ -282,6 +282,13 @@ def format_usd(amount: Decimal) -> str:
     return f"${amount:.2f}" if amount >= 10 else f"${amount:.4f}"
 
 
+def may_have_cost(usd: Decimal | None) -> str:
+    """Say what a request that got no response may have cost, in USD; None: it is not known."""
+    if usd is None:
+        return "it may have been billed, how much is not known"
+    return f"it may have been billed up to {format_usd(usd)}"
+
+
 def _notes(spec: ModelSpec, inputs: bool, partial_images: int) -> tuple[str, ...]:
     notes = ["prompt tokens are taken as one per 4 characters"]
     if spec.tier_tokens:

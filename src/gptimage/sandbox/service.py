@@ -449,7 +449,7 @@ def broken(found: SandboxReply) -> OutcomeUnknownError:
     """Return the error of a client whose reply breaks off or never comes."""
     what = "timed out waiting for" if found.ends == "never" else "the connection broke during"
     return OutcomeUnknownError(
-        f"{what} the sandbox's response, as requested; a real request may have been billed",
+        f"{what} the sandbox's response, as requested",
         request_id=found.reply.request_id if found.ends != "never" else None,
     )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The index's tables. There are no steps from one layout to the next: the sidecars know all that
 # an index of another layout holds.
 
-LAYOUT: Final = "2026-11-29 images"
+LAYOUT: Final = "2026-11-29 hashes of two parts"
 """The tables of this version; a new name has every index built anew."""
 
 EARLIER: Final = (
@@ -36,6 +36,9 @@ EARLIER: Final = (
     "2026-11-28 perceptual hashes",
 )
 """The steps by which earlier versions made their tables."""
+
+UNHASHED: Final = "-"
+"""In the place of a perceptual hash that nobody has made yet. It sorts before every hash."""
 
 COUNTED: Final = " UNION ALL ".join(
     (
@@ -48,6 +51,8 @@ COUNTED: Final = " UNION ALL ".join(
         ),
         """SELECT 'input', '', COUNT(*), TOTAL(bytes), 0, 0, 0
             FROM (SELECT bytes FROM sources GROUP BY sha256)""",
+        f"""SELECT 'unhashed', '', COUNT(*), 0, 0, 0, 0
+            FROM hashes WHERE hash = '{UNHASHED}'""",  # noqa: S608  # a text of ours
     )
 )
 """What `totals` must hold, counted anew."""
@@ -78,6 +83,14 @@ def _count_input(row: str, sign: int) -> str:
             )
         ON CONFLICT (kind, name) DO UPDATE SET
             count = count + excluded.count, bytes = bytes + excluded.bytes;"""  # noqa: S608  # names of ours
+
+
+def _count_unhashed(row: str, sign: int) -> str:
+    """Return the statement of a trigger that counts an image without a perceptual hash."""
+    return f"""
+        INSERT INTO totals SELECT 'unhashed', '', {sign}, 0, 0, 0, 0
+            WHERE {row}.hash = '{UNHASHED}'
+        ON CONFLICT (kind, name) DO UPDATE SET count = count + excluded.count;"""  # names of ours
 
 
 TABLES: Final = (
@@ -143,6 +156,10 @@ TABLES: Final = (
         {_count("OLD", -1)} {_count("NEW", 1)} END""",
     f"CREATE TRIGGER input_counted AFTER INSERT ON sources BEGIN {_count_input('NEW', 1)} END",
     f"CREATE TRIGGER input_uncounted AFTER DELETE ON sources BEGIN {_count_input('OLD', -1)} END",
+    f"CREATE TRIGGER unhashed AFTER INSERT ON hashes BEGIN {_count_unhashed('NEW', 1)} END",
+    f"CREATE TRIGGER unhashed_gone AFTER DELETE ON hashes BEGIN {_count_unhashed('OLD', -1)} END",
+    f"""CREATE TRIGGER hashed AFTER UPDATE ON hashes BEGIN
+        {_count_unhashed("OLD", -1)} {_count_unhashed("NEW", 1)} END""",
 )
 
 _BUILT_ANEW: Final = (

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from gptimage._internal.sqlite import damage
 from gptimage.errors import InvalidRequestError, StoreError
-from gptimage.store.database import COUNTED, RECOUNT, Database
+from gptimage.store.database import COUNTED, RECOUNT, UNHASHED, Database
 from gptimage.store.names import ROWS, SIDECAR, id_in, input_digest, row_of, stem, time_of
 from gptimage.store.sidecar import inputs
 from gptimage.types.record import Record
@@ -382,6 +382,28 @@ class Index:
         query = "SELECT key, since FROM journal"
         return self.database.read(lambda c: c.execute(query).fetchall(), filled=False)
 
+    def unhashed(self, most: int) -> list[int]:
+        """Return rows of images whose perceptual hash nobody has made, the newest first."""
+        query = "SELECT seq FROM hashes WHERE hash = ? ORDER BY seq DESC LIMIT ?"
+        rows = self.database.read(lambda c: c.execute(query, (UNHASHED, most)).fetchall())
+        return [row for (row,) in rows]
+
+    def hash_of(self, key: str) -> str:
+        """Return the perceptual hash of a sidecar's image, empty when there is none."""
+        query = "SELECT h.hash FROM images p JOIN hashes h ON h.seq = p.seq WHERE p.key = ?"
+        row = self.database.read(lambda c: c.execute(query, (key,)).fetchone())
+        return row[0] if row else ""
+
+    def set_hash(self, row: int, sha256: str, hash: str) -> None:
+        """Remember a perceptual hash that the sidecar lacks.
+
+        Args:
+            row: The row of an image.
+            sha256: That of the image that was hashed: the row may have got another one meanwhile.
+            hash: In hex, or empty for what has none.
+        """
+        self.database.write(lambda c: _set_hash(c, row, digest_bytes(sha256), hash))
+
     def says(self, entry: IndexEntry) -> bool:
         """Return whether every row of an image says what its sidecar says."""
 
@@ -396,6 +418,8 @@ class Index:
             for tables in (found, wanted):
                 rows = tables["sidecars"]
                 tables["sidecars"] = [(*all, unpacked(body, own)) for *all, body in rows]
+            if wanted["hashes"] == [(UNHASHED, row)]:
+                del found["hashes"], wanted["hashes"]  # made later, and in the index alone
             return found == wanted
 
         return self.database.read(work, filled=False)
@@ -430,15 +454,28 @@ def _replace(connection: Connection, entry: IndexEntry, before: str | None, word
     row, etag = _found(connection, entry.key)
     if etag != before:
         return False
+    made: list[tuple[bytes, str]] = []
     if row is not None:
+        query = (
+            "SELECT p.sha256, h.hash FROM images p JOIN hashes h ON h.seq = p.seq WHERE p.seq = ?"
+        )
+        made = connection.execute(query, (row,)).fetchall()
         _remove(connection, row, words)
     elif _has_id(connection, entry.record.id):
         return False  # of an image's files and a copy of them, somebody noted the other just now
     else:
         row = _free_row(connection, entry.record.id)
     _insert(connection, entry, row, words)
+    for digest, hash in made:
+        _set_hash(connection, row, digest, hash)  # a new tag is no reason to read the image again
     _clear_journal(connection, [entry.key])
     return True
+
+
+def _set_hash(connection: Connection, row: int, digest: bytes, hash: str) -> None:
+    statement = """UPDATE hashes SET hash = ? WHERE hash = ? AND seq = ?
+        AND seq IN (SELECT seq FROM images WHERE sha256 = ?)"""
+    connection.execute(statement, (hash, UNHASHED, row, digest))
 
 
 def _has_id(connection: Connection, id: str) -> bool:
@@ -506,7 +543,7 @@ def _rows(entry: IndexEntry, row: int) -> dict[str, list[tuple[object, ...]]]:
         "sidecars": [(row, *texts, _packed(entry.body, _own(entry)))],
         "tags": [(tag, row) for tag in tags],
         "sources": list(sources.values()),
-        "hashes": [] if record.perceptual_hash is None else [(record.perceptual_hash, row)],
+        "hashes": [(UNHASHED if record.perceptual_hash is None else record.perceptual_hash, row)],
     }
 
 

@@ -12,6 +12,7 @@ from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
 from gptimage.image.image import Image, ImageSource
 from gptimage.store import search as queries
 from gptimage.store.context import StoreContext, not_found
+from gptimage.store.database import UNHASHED
 from gptimage.store.names import (
     SIDECAR,
     check_id,
@@ -27,10 +28,12 @@ from gptimage.store.search import Filters, Page, Rank, Stats, measure
 from gptimage.store.sidecar import UnreadableSidecarError, inputs, request_from_json
 from gptimage.store.similar import (
     DUPLICATE,
+    HASHED_AT_ONCE,
     SIMILAR,
     Match,
     check_distance,
     groups,
+    hash_of,
     nearest,
 )
 from gptimage.store.sync import recover, refresh, sync
@@ -181,15 +184,17 @@ class Reader:
     ) -> tuple[Match, ...]:
         """Return images that look like this one, the nearest first.
 
-        Images of earlier versions are not compared before `Store.reindex` has made their hashes;
-        ``stats().unhashed`` counts them. Of an svg, files with the same bytes are found.
+        Saving makes no hashes: each call reads and hashes up to 250 images that have none yet, the
+        newest first. ``stats().unhashed`` counts those that were not compared, and `Store.reindex`
+        with ``hashes=True`` makes all. Of an svg, files with the same bytes are found.
 
         Args:
             image: A record or id of this store, whose image itself is left out; or a path, bytes,
                 an `Image` or anything else `Image.open` reads.
             most: How many at most, 1 to 1,000.
-            distance: Bits of the hashes' 64 that may differ, 0 to 32: 10 finds copies with cut
-                edges, and by chance other images as well; 4 is enough for other sizes and formats.
+            distance: Bits of 64 that may differ, 0 to 32, in the hashes of both images or of one
+                and the other's middle: 10 finds copies of which up to 10 % is cut off each side,
+                and by chance other images as well; 4 is enough for other sizes and formats.
 
         Raises:
             InvalidRequestError: An argument makes no sense.
@@ -199,16 +204,18 @@ class Reader:
         """
         most, distance = queries.check_limit(most), check_distance(distance)
         self._ready()
+        self._hash()
         record = None
         if isinstance(image, Record) or (isinstance(image, str) and is_id(image)):
             record = self.get(image)
-        hash = record and record.perceptual_hash
-        if record is None or hash is None:
-            opened = self.open(record) if record else Image.open(cast("ImageSource", image))
+        if record is None:
+            opened = Image.open(cast("ImageSource", image))
             hash = None if opened.format == "svg" else opened.perceptual_hash
             sha256 = opened.sha256
         else:
-            sha256 = record.sha256
+            hash, sha256 = self._context.index.hash_of(stem(record.key) + SIDECAR), record.sha256
+            if hash == UNHASHED:
+                hash = hash_of(self.open(record))
         if hash:
             rows = dict(nearest(self._context.index.database, hash, most + 1, distance))
             found = queries.by_rows(self._context.index.database, list(rows))
@@ -222,18 +229,20 @@ class Reader:
     def duplicates(self, *, distance: int = DUPLICATE) -> Iterator[tuple[Record, ...]]:
         """Yield groups of images that are copies of each other, each oldest first.
 
-        The group with the newest image comes first. Images of earlier versions are compared by
-        their bytes alone before `Store.reindex` has made their hashes.
+        The group with the newest image comes first. Hashes are made as by `similar`; images that
+        have none yet are compared by their bytes alone.
 
         Args:
-            distance: Bits of the hashes' 64 in which two copies may differ, 0 to 32.
+            distance: Bits of the hashes' 64 in which two copies may differ, 0 to 10: with each bit
+                more pairs have to be compared.
 
         Raises:
             InvalidRequestError: The distance makes no sense.
             StoreError: The store cannot be read.
         """
-        distance = check_distance(distance)
+        distance = check_distance(distance, every=True)
         self._ready()
+        self._hash()
         database = self._context.index.database
         for rows in groups(database, distance):
             records = self._records(queries.by_rows(database, rows))
@@ -333,6 +342,19 @@ class Reader:
         """
         self._ready()
         return self._context.index.database.read(measure)
+
+    def _hash(self) -> None:
+        """Make the perceptual hashes of the newest images that have none, and remember them."""
+        index = self._context.index
+        for found in queries.by_rows(index.database, index.unhashed(HASHED_AT_ONCE)):
+            record = self._record(found)
+            try:
+                hash = hash_of(self.open(record))
+            except (ImageNotFoundError, ImageDecodeError):
+                hash = ""  # `verify` names it; nobody needs to read it again
+            # One by one, so that what was done when this breaks off stays done. In the index alone:
+            # looking for an image is no reason to write hundreds of sidecars.
+            index.set_hash(found.row, record.sha256, hash)
 
     def _ready(self) -> None:
         """Catch up first, where others may have written: once, and after trouble."""

@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from gptimage._internal.text import one_line, reason
 from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage._internal.version import library_version
-from gptimage.errors import GptImageError, ImageDecodeError, InvalidRequestError, StoreError
+from gptimage.errors import GptImageError, InvalidRequestError, StoreError
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
@@ -249,7 +249,6 @@ def _pending_image(
         tags=call.tags,
         provenance=image.has_provenance,
         digital_source=None if image.label is None else image.label.source,
-        perceptual_hash=hash_of(image),
         template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,
@@ -259,17 +258,6 @@ def _pending_image(
     return PendingImage(
         record=placed(record, image, context.naming, context.blobs), image=image, inputs=call.inputs
     )
-
-
-def hash_of(image: Image) -> str | None:
-    """Return the image's perceptual hash; empty when it has none, None when it cannot be made."""
-    # Whatever happens, the image itself is saved: `Store.reindex` makes the hash later.
-    with suppress(Exception):
-        try:
-            return image.perceptual_hash or ""
-        except ImageDecodeError:
-            return ""
-    return None
 
 
 def placed(record: Record, image: Image, naming: Naming, blobs: Blobs) -> Record:

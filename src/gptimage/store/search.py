@@ -104,8 +104,8 @@ class Stats:
         cost: What the images cost, as far as it is known.
         unknown_cost: How many images' cost is not known.
         pinned: How many are pinned.
-        unhashed: How many have no perceptual hash yet, being of an earlier version;
-            `Store.reindex` makes them.
+        unhashed: How many `Store.similar` and `Store.duplicates` have not compared yet; each call
+            of theirs reads and hashes up to 250, and `Store.reindex` with ``hashes=True`` all.
         oldest: When the first was saved (UTC); None in an empty store.
         newest: When the last was saved (UTC).
         by_model: How many images each model made.
@@ -148,8 +148,7 @@ def measure(connection: Connection) -> Stats:
         cost=Cost(usd=Decimal(int(nano)) / _NANO),
         unknown_cost=unknown,
         pinned=int(pinned),
-        # An earlier version leaves the hashes of what it removed; joined, every row would be read.
-        unhashed=max(0, count - connection.execute("SELECT COUNT(*) FROM hashes").fetchone()[0]),
+        unhashed=totals.get(("unhashed", ""), (0,))[0],
         oldest=_when(connection, first),
         newest=_when(connection, last),
         by_model=_counts(totals, "model"),

@@ -143,7 +143,7 @@ def _has(value: object, name: str) -> TypeGuard[Mapping[str, Any]]:
 
 T = TypeVar("T")
 
-_HASH: Final = re.compile("[0-9a-f]{16}")
+_HASH: Final = re.compile("[0-9a-f]{32}")
 
 TOMBSTONE: Final = "deleted"
 """A sidecar with this field belongs to an image that is being removed."""
@@ -282,7 +282,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
 
 
 def _hash(text: str | None) -> str | None:
-    """Return a hash of 16 hex digits or none; another one is no reason to lose the image."""
+    """Return a hash of 32 hex digits or none; another one is no reason to lose the image."""
     return text if text == "" or _HASH.fullmatch(text or "-") else None
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from gptimage._internal.keywords import plain_int
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import ImageDecodeError, InvalidRequestError
+from gptimage.image.image import Image
+from gptimage.store.database import UNHASHED
 from gptimage.types.record import Record
 
 
@@ -29,6 +31,9 @@ SIMILAR: Final = 10
 DUPLICATE: Final = 4
 """Bits in which copies of another size or format differ at most."""
 
+HASHED_AT_ONCE: Final = 250
+"""Images a call reads to make their hashes: three seconds, where they are PNGs of 1024x1024."""
+
 
 @frozen
 class Match:
@@ -44,21 +49,39 @@ class Match:
     distance: int
 
 
-def check_distance(distance: object) -> int:
+def hash_of(image: Image) -> str:
+    """Return the perceptual hash of an image in hex; empty when it has none."""
+    try:
+        return image.perceptual_hash or ""
+    except ImageDecodeError:
+        return ""
+
+
+def check_distance(distance: object, *, every: bool = False) -> int:
     """Return the distance as an int, once it is proved to be one.
 
+    Args:
+        distance: What a caller gave.
+        every: Every image is compared with every other one.
+
     Raises:
-        InvalidRequestError: It is no whole number from 0 to 32.
+        InvalidRequestError: It is no whole number from 0 to 32, or to 10 for every image.
     """
     distance = plain_int(distance)
-    if isinstance(distance, int) and not isinstance(distance, bool) and 0 <= distance <= BITS // 2:
+    most = SIMILAR if every else BITS // 2
+    if isinstance(distance, int) and not isinstance(distance, bool) and 0 <= distance <= most:
         return distance
+    why = (
+        "further apart than that, nearly all pairs of a store have to be compared, and unlike "
+        "images are grouped; a search for what is similar to one image takes up to 32"
+        if every
+        else "images that have nothing in common differ in about 32"
+    )
     raise InvalidRequestError(
-        f"distance {distance!r:.40} must be 0 to {BITS // 2} bits of {BITS}: images that have "
-        "nothing in common differ in about 32",
+        f"distance {distance!r:.40} must be 0 to {most} bits of {BITS}: {why}",
         field="distance",
         value=distance,
-        allowed=f"0 to {BITS // 2}",
+        allowed=f"0 to {most}",
     )
 
 
@@ -73,20 +96,26 @@ def nearest(database: Database, hash: str, most: int, distance: int) -> list[tup
     """
 
     def work(connection: Connection) -> list[tuple[int, int]]:
+        query = "SELECT group_concat(hash, '') FROM hashes WHERE hash > ?"
         # One text for all: reading a million rows takes five times as long.
-        (texts,) = connection.execute("SELECT group_concat(hash, '') FROM hashes").fetchone()
-        hashes, wanted = _numbers(texts or ""), _numbers(hash)[0]
-        near: defaultdict[int, set[int]] = defaultdict(set)
-        for each in hashes:
-            if (differing := (each ^ wanted).bit_count()) <= distance:
-                near[differing].add(each)
+        (texts,) = connection.execute(query, (UNHASHED,)).fetchone()
+        hashes, (whole, middle) = _numbers(texts or ""), _numbers(hash)
+        wholes, middles = hashes[::2], hashes[1::2]
+        best: dict[int, int] = {}
+        # Either image may have the other's edges cut off: its whole is then the other's middle.
+        for ours, theirs in ((whole, wholes), (whole, middles), (middle, wholes)):
+            for place, each in enumerate(theirs):
+                if (bits := (each ^ ours).bit_count()) <= distance:
+                    best[place] = min(bits, best.get(place, bits))
+        near: defaultdict[int, set[str]] = defaultdict(set)
+        for place, bits in best.items():
+            near[bits].add(hashes[2 * place : 2 * place + 2].tobytes().hex())
         found: list[tuple[int, int]] = []
         for differing in sorted(near):
-            names = [array("Q", [each]).tobytes().hex() for each in near[differing]][:most]
+            names = sorted(near[differing])[:most]
             marks = ", ".join("?" * len(names))
             rows = connection.execute(
-                f"""SELECT seq FROM hashes WHERE hash IN ({marks})
-                AND seq IN (SELECT seq FROM images) ORDER BY seq DESC LIMIT ?""",  # noqa: S608  # marks
+                f"SELECT seq FROM hashes WHERE hash IN ({marks}) ORDER BY seq DESC LIMIT ?",  # noqa: S608  # marks
                 [*names, most - len(found)],
             )
             found += [(row, differing) for (row,) in rows]
@@ -103,10 +132,11 @@ def groups(database: Database, distance: int) -> Iterator[list[int]]:
     """
 
     def work(connection: Connection) -> dict[str, list[int]]:
-        query = """SELECT IFNULL(NULLIF(h.hash, ''), hex(p.sha256)), p.seq
-            FROM images p LEFT JOIN hashes h ON h.seq = p.seq"""
+        query = """SELECT
+                CASE WHEN h.hash > ? THEN substr(h.hash, 1, 16) ELSE hex(p.sha256) END, p.seq
+            FROM images p JOIN hashes h ON h.seq = p.seq"""
         found: defaultdict[str, list[int]] = defaultdict(list)
-        for name, row in connection.execute(query):
+        for name, row in connection.execute(query, (UNHASHED,)):
             found[name].append(row)
         return found
 

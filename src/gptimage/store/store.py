@@ -40,6 +40,7 @@ from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Reader
 from gptimage.store.search import Filters
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
+from gptimage.store.similar import hash_of
 from gptimage.types.record import Record
 from gptimage.types.result import Result
 
@@ -459,9 +460,8 @@ class Store(Reader):
         """Read every sidecar again and build the index from them; how many there are.
 
         Args:
-            hashes: Also make the perceptual hashes that images of earlier versions lack: each of
-                those is read once, and its sidecar written. What was done when it breaks off
-                stays done.
+            hashes: Also make every perceptual hash that is missing, and write it into the sidecar:
+                each of those images is read once. What was done when it breaks off stays done.
 
         Raises:
             StoreError: The store or the index cannot be read or written.
@@ -470,7 +470,7 @@ class Store(Reader):
         for record in self if hashes else ():
             if record.perceptual_hash is None:
                 with suppress(ImageNotFoundError, ImageDecodeError):  # `verify` names those
-                    found = saving.hash_of(self.open(record))
+                    found = hash_of(self.open(record))
                     self._edit(record, partial(evolve, perceptual_hash=found))
         return count
 

@@ -277,7 +277,6 @@ class _Pages:
                 "has_key": self._studio.has_key,
                 "may_delete": self._studio.may_delete,
                 "can_sign_out": self._studio.can_sign_out,
-                "store": self._studio.store.name,
                 "images": stats.images,
                 "models": sorted(stats.by_model),
                 "formats": sorted(stats.by_format),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.models.catalog import ModelSpec
@@ -27,9 +26,7 @@ def catalogue(studio: Studio) -> dict[str, Any]:
     today = studio.estimator.clock().date()
     default = studio.model or service.default_model or models.default
     return {
-        "models": [
-            _model(spec, today, service) for spec in models if spec.state(today) != "shut_down"
-        ],
+        "models": [_model(spec, service) for spec in models if spec.state(today) != "shut_down"],
         "default_model": default,
         "sizes": {name: f"{width}x{height}" for name, (width, height) in PRESETS.items()},
         "templates": [
@@ -44,12 +41,10 @@ def catalogue(studio: Studio) -> dict[str, Any]:
     }
 
 
-def _model(spec: ModelSpec, today: date, service: Provider) -> dict[str, Any]:
+def _model(spec: ModelSpec, service: Provider) -> dict[str, Any]:
     shutdown = None if spec.shutdown is None else spec.shutdown.isoformat()
     return {
         "id": spec.id,
-        "role": spec.role,
-        "state": spec.state(today),
         "shutdown": shutdown,
         "parameters": {
             operation: parameters(spec, operation, service) for operation in ("generate", "edit")

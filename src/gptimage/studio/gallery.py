@@ -48,7 +48,8 @@ def list_images(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
         if query.keys() - {"similar"}:
             raise InvalidRequestError("similar stands alone, without filters", field="similar")
         found = store.similar(similar, PAGE)
-        return {"images": [summary(each.record) for each in found], "next": None}
+        images = [summary(each.record) for each in found]
+        return {"images": images, "next": None, "unhashed": store.stats().unhashed}
     filters: Any = {
         name: query[name] for name in ("model", "tag", "operation", "format") if query.get(name)
     }

@@ -41,7 +41,6 @@ def overview(studio: Studio) -> dict[str, Any]:
     now = studio.estimator.clock()
     since = (now - timedelta(days=_DAYS - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     found: dict[str, Any] = {
-        "since": since.date().isoformat(),
         "days": [(since + timedelta(days=day)).date().isoformat() for day in range(_DAYS)],
         "left_usd": left(studio),
         "limits": {per: str(usd) for per, usd in studio.limits.items()},
@@ -123,7 +122,6 @@ def _values(row: Spending) -> dict[str, Any]:
     return {
         "name": row.name,
         "calls": row.calls,
-        "cached": row.cached,
         "images": row.images,
         "unknown": row.unknown,
         "unpriced": row.unpriced,
@@ -140,7 +138,6 @@ def _cache(studio: Studio) -> dict[str, Any] | None:
     if found is None:
         return None
     return {
-        "entries": found.entries,
         "hits": found.hits,
         "misses": found.misses,
         "saved_usd": str(found.saved_usd),

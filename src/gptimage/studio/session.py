@@ -30,29 +30,22 @@ _POLICY: Final = (
 
 
 class AddressToken:
-    """The one-time token of the printed address, and the session it is exchanged for."""
+    """The one-time token of the printed address, and the session it is exchanged for.
+
+    Attributes:
+        token: The token, for the address that is printed; None once it was used.
+    """
 
     def __init__(self) -> None:
-        self._token: str | None = secrets.token_urlsafe(32)
+        self.token: str | None = secrets.token_urlsafe(32)
         self._session = secrets.token_urlsafe(32)
-
-    @property
-    def token(self) -> str:
-        """The token, for the address that is printed.
-
-        Raises:
-            RuntimeError: It was used.
-        """
-        if self._token is None:
-            raise RuntimeError("the token of this address was used")
-        return self._token
 
     def exchange(self, given: str) -> str | None:
         """Return the session for the token, once; None for anything else."""
         # Compared in constant time, as bytes: text outside ASCII would raise.
-        if self._token is None or not _same(given, self._token):
+        if self.token is None or not _same(given, self.token):
             return None
-        self._token = None
+        self.token = None
         return self._session
 
     def opens(self, session: str) -> bool:

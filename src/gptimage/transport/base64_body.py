@@ -36,6 +36,8 @@ _LARGEST: Final = 512_000_000
 
 _OVERLAP: Final = 64
 """Bytes searched again with the next piece, as a key may lie across the border."""
+_STEP: Final = 65_536
+"""Bytes searched at once: those behind a key are copied and cut off again."""
 _MAX_DIGITS: Final = 40
 """From the URL-safe alphabet of base64 to the usual one."""
 
@@ -94,11 +96,11 @@ class Base64Extractor:
     def _outside(self, data: bytes | bytearray, at: int) -> int:
         """Collect text up to the next image; returns where to go on."""
         before = len(self._rest)
-        self._rest += memoryview(data)[at:]
+        self._rest += memoryview(data)[at : at + _STEP]
         match = self._key.search(self._rest, max(self._settled, self._searched - _OVERLAP))
         if match is None:
             self._searched = len(self._rest)
-            return len(data)
+            return at + self._searched - before
         start = match.end()
         del match  # it holds the buffer, which could not be cut below
         del self._rest[start - 1 :]
@@ -110,16 +112,22 @@ class Base64Extractor:
         end = data.find(b'"', at)
         stop = len(data) if end < 0 else end
         view = memoryview(data)[at:stop]
-        text = self._tail + bytes(view) if self._tail else view
-        # The last four letters wait for what follows them: only at the end may padding be.
-        whole = len(text) if end >= 0 else max(0, len(text) - 1) // 4 * 4
-        try:
-            self._decode(text[:whole], last=end >= 0)
-        except ValueError:
-            self._tail = b""
-            self._give_up(text)
+        # Those that wait are made four, so that the many behind them need not be copied.
+        missing = -len(self._tail) % 4
+        waiting, rest, self._tail = self._tail + view[:missing], view[missing:], b""
+        if end < 0 and not rest:
+            self._tail = waiting
             return stop
-        self._tail = bytes(text[whole:])
+        # The last four letters wait for what follows them: only at the end may padding be.
+        whole = len(rest) if end >= 0 else (len(rest) - 1) // 4 * 4
+        try:
+            self._decode(waiting, last=not rest)
+            waiting = b""
+            self._decode(rest[:whole], last=end >= 0)
+        except ValueError:
+            self._give_up(waiting + rest)
+            return stop
+        self._tail = bytes(rest[whole:])
         if end < 0:
             return stop
         self._finish()
@@ -130,7 +138,12 @@ class Base64Extractor:
 
         if text and text[-1] == _PADDING and not last:
             raise ValueError("padding in the middle")
-        self._decoded.write(pybase64.b64decode(text, validate=True))
+        decoded = pybase64.b64decode(text, validate=True)
+        if self._decoded.tell():
+            self._decoded.write(decoded)
+        else:  # the first piece, which may be the whole image, is not copied
+            self._decoded = io.BytesIO(decoded)
+            self._decoded.seek(0, io.SEEK_END)
 
     def _finish(self) -> None:
         """Put an index in the image's place."""

@@ -75,8 +75,9 @@ class Record:
         provenance: Whether the file carries a C2PA manifest.
         digital_source: IPTC's name of what it was made from, such as ``trainedAlgorithmicMedia``;
             None when that is not known.
-        perceptual_hash: 64 bits in hex by which `Store.similar` compares it; empty for what has
-            none (an svg, an empty surface), and None for images saved by earlier versions.
+        perceptual_hash: 32 hex digits by which `Store.similar` compares it; empty for what has
+            none (an svg, an empty surface). None until ``reindex(hashes=True)`` has made it:
+            `Store.similar` remembers those that it makes in the index alone.
         alt: The text alternative for web pages, empty for an image that only decorates; None when
             nobody wrote one. `Store.set_alt` changes it.
         template: Name of the prompt template, or None.

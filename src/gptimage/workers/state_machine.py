@@ -20,7 +20,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from gptimage.errors import InvalidRequestError
-from gptimage.models.pricing import format_usd
+from gptimage.models.pricing import may_have_cost
 from gptimage.workers.job import Job, JobOutput, JobRecord, JobState
 
 
@@ -129,7 +129,8 @@ def needs_review(record: JobRecord | None, worker: Worker, reason: str) -> JobRe
     if heartbeat(record, worker) is None or record is None:
         return None
     if record.state != "claimed":
-        reason = f"{reason}: {may_cost(record.possible_cost)}"
+        cost = may_have_cost(record.possible_cost)
+        reason = reason if cost in reason else f"{reason}: {cost}"
     return evolve(_released(record, worker.now), state="needs_review", reason=reason)
 
 
@@ -158,13 +159,6 @@ def discarded(record: JobRecord | None, id: str, now: float) -> JobRecord:
         InvalidRequestError: There is nothing to decide.
     """
     return evolve(_released(_undecided(record, id, now, "discarded"), now), state="discarded")
-
-
-def may_cost(usd: Decimal | None) -> str:
-    """Say what a request without a response may have cost."""
-    if usd is None:
-        return "it may have been billed, how much is not known"
-    return f"it may have been billed up to {format_usd(usd)}"
 
 
 def _claimed(record: JobRecord, worker: Worker) -> JobRecord:

@@ -213,7 +213,7 @@ class Settings:
 
     Attributes:
         provider: The service that draws; OpenAI when left out.
-        fallbacks: Models that are asked in turn, such as ``azure/gpt-image-2``, after a failure
+        fallbacks: Models that are tried in turn, such as ``azure/gpt-image-2``, after a failure
             that cannot have been billed.
         api_key: The key of the service (``OPENAI_API_KEY``); without one the server starts and
             says what to do.
@@ -246,7 +246,7 @@ class Settings:
         confirm_above: Ask the person before a call that may cost more, in USD, where the
             client can ask.
         max_images: The most images one call may ask for.
-        images_per_minute: How fast to ask the service; None is as fast as it lets us.
+        images_per_minute: How fast to send to the service; None is as fast as it lets us.
         wait: Seconds a call waits for its images before it answers with a handle.
         preview_pixels: Long edge of the images shown to the model, in pixels; 0 (``off``) shows
             none, for frameworks that hand a model the base64 text.

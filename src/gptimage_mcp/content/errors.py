@@ -230,9 +230,16 @@ def _store(error: gptimage.StoreError) -> str:
         if error.recovery_copies
         else ""
     )
+    return f"The images are drawn and paid: do NOT ask for them again.{where} {make_room(error)}"
+
+
+def make_room(error: gptimage.StoreError) -> str:
+    """Return what saves images that are paid; without a copy they are in this process alone."""
+    if error.recovery_copies:
+        return "The person makes room on the disk of the store and runs `gptimage recover`."
     return (
-        f"The images are drawn and paid: do NOT ask for them again.{where} The person makes room "
-        "on the disk of the store and runs `gptimage recover`."
+        "The person makes room on the disk of the store; then view_image with their handle saves "
+        "them, as long as this server runs."
     )
 
 

@@ -30,7 +30,7 @@ from mcp_types import (
 )
 
 import gptimage
-from gptimage_mcp.content.errors import to_tool_error
+from gptimage_mcp.content.errors import make_room, to_tool_error
 from gptimage_mcp.content.records import uri_of
 from gptimage_mcp.content.sanitize import clean_json, redact, strip_invisible
 
@@ -55,8 +55,7 @@ _NEXT: Final = (
 )
 _NEXT_UNSAVED: Final = (
     "The images are paid but NOT in the store, and these previews may be all the person ever "
-    "sees: say so. Do not draw them again. The person makes room on the disk of the store and runs "
-    "`gptimage recover`."
+    "sees: say so. Do not draw them again. "
 )
 
 
@@ -78,7 +77,7 @@ def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
         **(_turn(turn) if turn else {}),
         **({"recovery_copies": list(drawn.unsaved.recovery_copies)} if drawn.unsaved else {}),
         **_sandbox(app),
-        "next": _NEXT_UNSAVED if unsaved else _NEXT,
+        "next": _NEXT_UNSAVED + make_room(drawn.unsaved) if drawn.unsaved else _NEXT,
     }
 
 

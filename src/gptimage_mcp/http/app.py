@@ -258,7 +258,7 @@ def configuration(app: Starlette, settings: Settings) -> uvicorn.Config:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets for every address a host stands for; a port of 0 takes a free one.
+    """Listen on every address a host stands for; a port of 0 takes a free one.
 
     uvicorn would end the process itself when a port is taken.
 
@@ -297,6 +297,7 @@ def _bound(family: int, address: Any) -> socket.socket:
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
+        made.listen()  # a client that reads that we listen must not be refused
     except OSError:
         made.close()
         raise

@@ -73,6 +73,7 @@ class RunnerOutcome:
     outcome: Outcome | None = None
     error: Exception | None = None
     copies: tuple[Path, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class NotSentError(gptimage.GptImageError):
@@ -96,6 +97,7 @@ class Job:
         error: Why it ended without images, or why they could not be saved.
         records: What it left in the store.
         copies: Where ``save_to`` wrote copies.
+        tags: With which its images are saved.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Job:
         self.error: Exception | None = None
         self.records: tuple[gptimage.Record, ...] = ()
         self.copies: tuple[Path, ...] = ()
+        self.tags: tuple[str, ...] = ()
         self._begun = time.monotonic() - max(0.0, age)
         self._entry = entry
         self._journal = journal
@@ -181,6 +184,13 @@ class Job:
         """Return how much memory its images take."""
         outcome = self.outcome
         return 0 if outcome is None else sum(image.nbytes for image in outcome.images)
+
+    @property
+    def is_in_memory_only(self) -> bool:
+        """Return whether its images are paid, and neither saved nor copied anywhere."""
+        error = self.error
+        unsaved = isinstance(error, gptimage.StoreError) and not error.recovery_copies
+        return unsaved and self.outcome is not None
 
     @property
     def progress(self) -> Progress:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import anyio
 
@@ -68,6 +68,7 @@ class Jobs:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._detached: set[asyncio.Task[None]] = set()
         self._users = 0
+        self._saving = asyncio.Lock()
 
     def start(
         self,
@@ -187,13 +188,21 @@ class Jobs:
         return [job for job in found if job is not None and job.state in ("unknown", "failed")]
 
     async def get(self, handle: str, *, owner: str | None = None) -> Job | None:
-        """Return the job of this handle; None if there is none of this owner's."""
+        """Return the job of this handle; None if there is none of this owner's.
+
+        Images that are in memory only, as no disk had room for them, are saved if one has now.
+        """
         job = self._here.get(handle)
         if job is None and (entry := await asyncio.to_thread(self._journal.find, handle)):
             age = (self._clock() - entry.started).total_seconds()
             job = RemoteJob(entry, self._look, age=age)
             await self._look(job)
-        return job if job is not None and job.owner == owner else None
+        if job is None or job.owner != owner:
+            return None
+        async with self._saving:  # of two who ask at the same time one saves
+            if job.is_in_memory_only:
+                await self._save_again(job)
+        return job
 
     @property
     def in_use(self) -> bool:
@@ -244,6 +253,9 @@ class Jobs:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=5)
+        for job in [*self._here.values()]:
+            if job.is_in_memory_only and job.owner is None:  # whose store is not a caller's own
+                await self._save_again(job)
         await asyncio.to_thread(self._journal.close)
 
     async def _run(self, job: Job, work: Callable[[Job], Awaitable[Outcome]]) -> None:
@@ -287,11 +299,28 @@ class Jobs:
             await asyncio.sleep(0.1)
         _stop(job)
 
+    async def _save_again(self, job: Job) -> None:
+        """Save images of a job that are in memory only."""
+        outcome = job.outcome
+        assert outcome is not None  # noqa: S101  # see `is_in_memory_only`
+        lineage: dict[str, Any] = {}
+        if isinstance(outcome, gptimage.Turn):
+            call_id = outcome.call_ids[0] if outcome.call_ids else None
+            lineage = {"response_id": outcome.response_id, "call_id": call_id}
+        result = outcome if isinstance(outcome, gptimage.Result) else outcome.result
+        save = partial(self._store().save, result, tags=job.tags, warn=_logger.warning, **lineage)
+        try:
+            job.end("done", records=await asyncio.to_thread(save))
+        except gptimage.StoreError as error:  # still no room, but now there may be copies
+            job.error = error
+
     def _forget(self) -> None:
         held = 0
         over = [job for job in self._here.values() if job.state != "running"]
         for place, job in enumerate(reversed(over)):
             held += job.nbytes
+            if job.is_in_memory_only:
+                continue
             if place >= _REMEMBERED or (place and held > _MEMORY):
                 del self._here[job.handle]
         self._by_dedup_key = {
@@ -306,7 +335,9 @@ class Jobs:
         entry, records = found
         job.know(entry)
         if records or entry.state == "done":
-            job.end("done", records=records)
+            # Without images and with an error it is paid, and was never saved.
+            unsaved = gptimage.StoreError(entry.error) if entry.error and not records else None
+            job.end("done", error=unsaved, records=records)
         elif entry.state == "failed":
             job.end("failed", error=gptimage.GptImageError(entry.error or "it failed"))
         elif entry.error is not None:

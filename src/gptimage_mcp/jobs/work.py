@@ -78,9 +78,10 @@ class ImageWorker:
             GptImageError: See the client.
         """
         own = (job.handle, *(("sandbox",) if self.settings.sandbox else ()))
+        job.tags = (*job_request.tags, *own)
         try:
             outcome = await job_request.request.draw(
-                self.client.with_send_hook(job), job, tags=(*job_request.tags, *own)
+                self.client.with_send_hook(job), job, tags=job.tags
             )
         except gptimage.StoreError as error:
             if isinstance(error.result, gptimage.Result):  # a copy may be all that is left of it
@@ -151,7 +152,7 @@ class ImageWork:
             changed = job.changed
             tell(job.snapshot)
             await changed.wait()
-        return RunnerOutcome(outcome=job.outcome, error=job.error, copies=job.copies)
+        return RunnerOutcome(outcome=job.outcome, error=job.error, copies=job.copies, tags=job.tags)
 
     def cancel(self, id: str) -> None:
         """Send nothing for this call, if nothing was sent."""

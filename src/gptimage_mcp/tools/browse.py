@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from gptimage.store import Filters, Page
 
 _MOST_RELATIVES: Final = 100
+_RUNNING: Final = ("seconds", "progress", "max_cost_usd", "next")
+_NEXT: Final = "view_image shows an image; edit_image and refine_image take its id."
 
 Id = Annotated[
     str,
@@ -147,16 +149,17 @@ class BrowseTools:
         """Tell all about a saved image, or how a call is; no pixels. Free."""
         with tool_errors():
             job = await self._job(id)
-            if job is None:
-                return structured(_info([await run_sync(self._told, bare(id))]))
-            await job.wait(self._app.settings.wait, progress_reporter(ctx))
-            if job.state == "running":
-                return structured(_running(self._app, job))
-            if job.records:
-                ids = [record.id for record in job.records]
-                records = await run_sync(lambda: [self._told(each) for each in ids])
-                return structured(_info(records, job.handle))
-            return structured(_ended(job))
+            ids, handle = [bare(id)], None
+            if job is not None:
+                await job.wait(self._app.settings.wait, progress_reporter(ctx))
+                if job.state == "running":
+                    now = running_summary(self._app, job)
+                    return _info("running", job.handle, **{name: now[name] for name in _RUNNING})
+                if not job.records:
+                    return _ended(job)
+                ids, handle = [record.id for record in job.records], job.handle
+            records = await run_sync(lambda: [self._told(each) for each in ids])
+            return _info("done", handle, records=records, next=_NEXT)
 
     async def _job(self, id: str) -> Job | None:
         """The job of a handle; None when it is not a handle.
@@ -193,34 +196,14 @@ def bare(id: str) -> str:
     return id.strip().removeprefix("generated-images://")
 
 
-def _info(records: list[dict[str, Any]], handle: str | None = None) -> dict[str, Any]:
-    return {
-        **_state("done", handle),
-        "records": records,
-        "next": "view_image shows an image; edit_image and refine_image take its id.",
-    }
+def _info(status: str, handle: str | None = None, **facts: Any) -> CallToolResult:
+    """Return what is known, and null for the rest."""
+    nothing: dict[str, Any] = {**dict.fromkeys(schemas.Info.__annotations__), "records": []}
+    return structured({**nothing, "status": status, "handle": handle, **facts})
 
 
-def _running(app: App, job: Job) -> dict[str, Any]:
-    now = running_summary(app, job)
-    facts = {name: now[name] for name in ("seconds", "progress", "max_cost_usd", "next")}
-    return {**_state("running", job.handle), **facts}
-
-
-def _ended(job: Job) -> dict[str, Any]:
+def _ended(job: Job) -> CallToolResult:
     """A job without saved images: what went wrong, and what to do next."""
     what, _, then = str(to_tool_error(job_error(job))).partition("\nNext: ")
-    return {**_state(job.state, job.handle), "error": what, "next": then}
-
-
-def _state(status: str, handle: str | None) -> dict[str, Any]:
-    return {
-        "status": status,
-        "handle": handle,
-        "records": [],
-        "seconds": None,
-        "progress": None,
-        "max_cost_usd": None,
-        "error": None,
-        "next": "",
-    }
+    status = "not_saved" if job.state == "done" and job.error is not None else job.state
+    return _info(status, job.handle, error=what, next=then)

@@ -164,17 +164,7 @@ def _conversation(records: Sequence[gptimage.Record]) -> dict[str, Any]:
     }
 
 
-def _answer(
-    *,
-    conversations: Sequence[dict[str, Any]] = (),
-    turns: Sequence[dict[str, Any]] = (),
-    forgotten: Sequence[str] = (),
-    next: str,
-) -> CallToolResult:
-    document: schemas.Conversations = {
-        "conversations": [*conversations],
-        "turns": [*turns],
-        "forgotten": [*forgotten],
-        "next": next,
-    }
-    return structured(document)
+def _answer(*, next: str, **found: Sequence[object]) -> CallToolResult:
+    return structured(
+        {**dict.fromkeys(schemas.Conversations.__annotations__, ()), **found, "next": next}
+    )

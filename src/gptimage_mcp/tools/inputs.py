@@ -81,6 +81,8 @@ class Sources:
         if isinstance(named, Upload):
             return await self._download(named.download_url, field)
         text = await self.settled(named, field=field)
+        if not text:
+            raise _refused(field, "it is empty")
         if (id := stored_id(text)) is not None:
             try:
                 return await asyncio.to_thread(self.app.store.open, id)

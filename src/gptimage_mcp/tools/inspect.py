@@ -69,7 +69,7 @@ class InspectTools:
                 second = _at_hand(await sources.image(other, field="other"), "other")
             found = await asyncio.to_thread(_inspected, first, second)
             alike = await asyncio.to_thread(self._similar, bare(image), first, similar)
-            return structured({**found, "similar": alike})
+            return structured({**found, **alike})
 
     async def set_alt_text(
         self, id: Saved, text: Text
@@ -84,13 +84,14 @@ class InspectTools:
             await images_changed(self.app.subscriptions, record.id)
             return structured({"id": record.id, "alt": record.alt})
 
-    def _similar(self, given: str, image: gptimage.Image, most: int) -> list[dict[str, Any]]:
-        """Return saved images that look like one, the nearest first."""
+    def _similar(self, given: str, image: gptimage.Image, most: int) -> dict[str, Any]:
+        """Return saved images that look like one, the nearest first, and how many were not seen."""
         if not most:
-            return []
+            return {"similar": [], "unhashed": 0}
         store = self.app.store
         matches = store.similar(given if given in store else image, most)
-        return [{**brief_record(each.record), "distance": each.distance} for each in matches]
+        found = [{**brief_record(each.record), "distance": each.distance} for each in matches]
+        return {"similar": found, "unhashed": store.stats().unhashed}
 
 
 def _at_hand(image: gptimage.Image | gptimage.FileRef, field: str) -> gptimage.Image:

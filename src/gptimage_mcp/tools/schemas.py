@@ -38,13 +38,14 @@ class Inspection(TypedDict):
     """What an image file says of itself, how it differs from another one, and what looks like it.
 
     ``intact`` says whether the file is as it was signed, ``trusted`` whether a list has its signer;
-    ``changed`` is a share of the pixels.
+    ``changed`` is a share of the pixels; ``unhashed`` images were not compared yet: ask again.
     """
 
     image: dict[str, Any]
     provenance: dict[str, Any]
     difference: dict[str, Any] | None
     similar: list[Alike]
+    unhashed: int
 
 
 class AltText(TypedDict):
@@ -62,10 +63,11 @@ class Info(TypedDict):
     drew ``of`` images.
 
     ``unknown`` means that it was sent, that its outcome is not known, and that it may have been
-    billed. ``seconds``, ``progress`` and ``max_cost_usd`` belong to a call that goes on.
+    billed; ``not_saved`` that it is paid, and its images are not in the store. ``seconds``,
+    ``progress`` and ``max_cost_usd`` belong to a call that goes on.
     """
 
-    status: Literal["done", "running", "failed", "unknown"]
+    status: Literal["done", "running", "failed", "unknown", "not_saved"]
     handle: str | None
     records: list[dict[str, Any]]
     seconds: float | None

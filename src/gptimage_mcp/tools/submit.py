@@ -146,7 +146,7 @@ class JobSubmitter:
             _logger.warning("this process draws by itself: %s", error)
             self.app.jobs.write_down(job)
             return await self._worker.draw(job_request, job)
-        job.copies = ended.copies
+        job.copies, job.tags = ended.copies, ended.tags
         if ended.outcome is None:
             raise ended.error or gptimage.GptImageError("it ended without an image")
         if ended.error is not None:  # paid, and not in the store

@@ -54,13 +54,13 @@ export async function openDetail(id, app) {
         seen.status.may_delete && iconButton("trash", "Delete", () => { if (image.pinned) { toast("It is pinned: unpin it first."); return; } close(); remove([image.id], app).catch(complain); }),
         iconButton("close", "Close", close)),
       h("p", { class: "long", text: image.prompt || "No prompt is known." }),
-      h("div", { class: "row" },
+      h("div", { class: "acts" },
         button("Edit", () => { close(); app.edit(image.id); }, { picture: "edit" }),
         image.operation === "generate" && button("Make again", () => { close(); app.again(image.facts.request); }, { picture: "again" }),
         h("a", { class: "button", href: `images/${image.id}`, download: `${image.id}.${image.format}`, text: "Download" }),
         button("For the web", () => save([image.id], "web").catch(complain), { title: "WebP and JPEG in several widths, with a page that chooses by srcset" }),
-        button("Similar", () => { close(); app.similar(image.id); }, { kind: "quiet" }),
-        button("Copy prompt", () => copyText(image.prompt, "The prompt").catch(complain), { kind: "quiet" })),
+        button("Similar", () => { close(); app.similar(image.id); }),
+        button("Copy prompt", () => copyText(image.prompt, "The prompt").catch(complain))),
       table([["Size", `${image.width ?? "?"} × ${image.height ?? "?"} ${image.format}`], ["Model", image.model],
         ["Cost", usd(image.cost_usd) + (image.sandbox ? " (sandbox: not billed)" : "")], ["Made", when(image.created)], ["Id", image.id]]),
       tags(), altText(),
@@ -88,10 +88,10 @@ export async function openDetail(id, app) {
       event.target.disabled = false;
     };
     const element = () => h("img", { src: `${image.id}.${image.format}`, width: image.width, height: image.height, alt: text.value, loading: "lazy" }).outerHTML;
-    return h("div", {}, field("Alt text", text), h("div", { class: "row" }, button("Save", () => set(text.value.trim()), { kind: "tiny" }),
-      button("Write it for me", write, { kind: "tiny quiet", title: "One turn of the chat model: it looks at the image, and costs a little" }),
-      button("Copy text", () => copyText(text.value, "The alt text").catch(complain), { kind: "tiny quiet" }),
-      button("Copy HTML", () => copyText(element(), "The HTML").catch(complain), { kind: "tiny quiet" })));
+    return h("div", {}, field("Alt text", text), h("div", { class: "acts" }, button("Save", () => set(text.value.trim()), { kind: "tiny" }),
+      button("Write it for me", write, { kind: "tiny", title: "One turn of the chat model: it looks at the image, and costs a little" }),
+      button("Copy text", () => copyText(text.value, "The alt text").catch(complain), { kind: "tiny" }),
+      button("Copy HTML", () => copyText(element(), "The HTML").catch(complain), { kind: "tiny" })));
   }
 
   draw();

@@ -28,17 +28,18 @@ export function editPage(node, app) {
   const before = h("div", { class: "tools", hidden: true });
   const tree = h("div", {});
   const turns = h("div", { class: "cards" });
+  const edits = h("section", { "aria-label": "Edits", hidden: true }, h("h3", { text: "Edits" }), turns);
   const add_ = () => h("div", { class: "row" }, button("Choose files", () => files.click(), { picture: "plus" }), button("From the gallery", pick, { picture: "gallery" }));
   const form = h("form", { class: "sheet stack panel", "aria-label": "What to change", onsubmit: (event) => { event.preventDefault(); start(); } },
     h("div", {}, h("p", { class: "label", text: `Images (1 to ${MOST}; the mask belongs to the first)` }), strip,
       h("div", { class: "drop" }, h("p", { text: "Drop or paste images anywhere" }), add_())),
     field("Prompt", prompt),
-    h("div", {}, maskNote, h("label", { class: "check" }, keep, "Keep every pixel outside the mask (outside: keep)")), parameters.node, h("div", { class: "act" }, estimate.node, send), files);
+    h("div", {}, maskNote, h("label", { class: "check" }, keep, "Keep every pixel outside the mask (outside: keep)")), parameters.node, h("div", { class: "act" }, parameters.help, estimate.node, send), files);
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.repeat && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
   node.append(h("div", { class: "page-head" }, h("h1", { text: "Edit" })), h("div", { class: "split" }, form,
     h("section", { "aria-label": "Image" }, mask.tools, before, stage, h("div", { class: "below" }, tree,
-      h("div", {}, h("h3", { text: "Edits" }), turns)))));
-  cardList(turns, (job) => Boolean(job.request.images), { open: app.open, again: use }, { most: 12 });
+      edits))));
+  cardList(turns, (job) => Boolean(job.request.images), { open: app.open, again: use }, { most: 12, changed: (count) => { edits.hidden = !count; } });
 
   const first = () => inputs[0]?.source;
 

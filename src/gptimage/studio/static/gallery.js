@@ -9,7 +9,8 @@ const GAP = 12;
 export function galleryPage(node, app) {
   let images = [];
   let next = null;
-  let loading = null;
+  let unhashed = 0;
+  let loading = false;
   let active = 0;
   let layout = { columns: 1, size: 0 };
   let asked = 0;
@@ -17,7 +18,6 @@ export function galleryPage(node, app) {
   const gone = new Set();
   const selected = new Set();
   const tiles = new Map();
-  const actions = { ...app, removed: (id) => { removed(id); }, restored, changed };
 
   const choice = (name, label, values) => {
     const select = h("select", { name, "aria-label": label, onchange: reload }, h("option", { value: "", text: label }),
@@ -27,7 +27,7 @@ export function galleryPage(node, app) {
   const text = h("input", { type: "search", class: "find", name: "text", placeholder: "Search prompts and tags", "aria-label": "Search prompts and tags", oninput: later(200, reload) });
   const tag = h("input", { class: "short", name: "tag", placeholder: "Tag", "aria-label": "Tag", list: "known-tags", autocomplete: "off", oninput: later(200, reload) });
   const known = h("datalist", { id: "known-tags" });
-  const since = h("input", { class: "short", type: "date", name: "since", "aria-label": "Saved on this day or later", onchange: reload });
+  const since = h("input", { class: "short", type: "date", name: "since", onchange: reload });
   const filters = [text, choice("model", "Every model", seen.status.models.map((each) => [each, each])),
     choice("operation", "Made and edited", [["generate", "Made"], ["edit", "Edited"]]),
     choice("format", "Every format", seen.status.formats.map((each) => [each, each])),
@@ -35,7 +35,7 @@ export function galleryPage(node, app) {
   const grid = h("div", { class: "grid", role: "listbox", "aria-label": "Images", "aria-multiselectable": "true", tabindex: "0" });
   const like_ = button("Similar images: show all again", () => similar(null), { kind: "tiny" });
   like_.hidden = true;
-  const search = h("div", { class: "filters", role: "search" }, filters, known);
+  const search = h("div", { class: "filters", role: "search" }, filters.slice(0, -1), h("label", { class: "row", title: "Saved on this day or later" }, "Since", since), known);
   const hint = h("div", { hidden: true });
   const total = h("p", { class: "num", "aria-live": "polite" });
   const bar = h("div", { class: "picked", role: "toolbar", "aria-label": "Chosen images", hidden: true });
@@ -44,7 +44,7 @@ export function galleryPage(node, app) {
     search, like_, hint, grid, bar);
 
   function query(cursor) {
-    const found = new URLSearchParams(like && { similar: like });
+    const found = new URLSearchParams(like ? { similar: like } : {});
     if (like) return found;
     for (const each of filters) if (each.value) found.set(each.name, each.value);
     if (cursor) found.set("cursor", cursor);
@@ -58,6 +58,7 @@ export function galleryPage(node, app) {
       if (mine !== asked) return;
       images = found.images.filter((each) => !gone.has(each.id));
       next = found.next;
+      unhashed = found.unhashed;
       active = Math.min(active, Math.max(0, images.length - 1));
       draw();
     } catch (error) { complain(error); }
@@ -66,15 +67,13 @@ export function galleryPage(node, app) {
   async function more() {
     if (!next || loading) return;
     const mine = asked;
-    loading = get(`api/images?${query(next)}`);
-    try {
-      const found = await loading;
-      if (mine === asked) {
-        images.push(...found.images.filter((each) => !gone.has(each.id)));
-        next = found.next;
-        draw();
-      }
-    } catch (error) { complain(error); } finally { loading = null; }
+    loading = true;
+    const found = await get(`api/images?${query(next)}`).catch(complain);
+    loading = false;
+    if (!found || mine !== asked) return;
+    images.push(...found.images.filter((each) => !gone.has(each.id)));
+    next = found.next;
+    draw();
   }
 
   function measure() {
@@ -86,7 +85,9 @@ export function galleryPage(node, app) {
   function draw() {
     measure();
     const filtered = query().size > 0;
-    total.textContent = `${plural(images.length, "image")}${next ? ", more below" : ""}`;
+    const rest = next ? ", more below"
+      : unhashed ? `; ${unhashed} older ones were not compared yet: open Similar again for the next 250` : "";
+    total.textContent = next && !filtered ? plural(seen.status.images, "image") : `${plural(images.length, "image")}${rest}`;
     known.replaceChildren(...[...new Set(images.flatMap((each) => each.tags))].sort().map((each) => h("option", { value: each })));
     hint.hidden = images.length > 0;
     grid.hidden = !images.length;
@@ -95,10 +96,9 @@ export function galleryPage(node, app) {
         ? like ? empty("search", "Nothing looks like it", "Copies, other sizes and small changes are found; another image of the same prompt is seldom alike.")
           : empty("search", "Nothing matches", "Words must all be in the prompt or the tags. “red fox” in quotes is a phrase, light* finds words that begin so.",
           button("Show everything", () => { for (const each of filters) each.value = ""; reload(); }))
-        : empty("gallery", "Every image you make is kept here", "With its prompt, its parameters and its cost, so that you can find it, change it and make it again.",
+        : empty("gallery", "Every image you make is saved here", "With its prompt, its parameters and its cost, so that you can find it, change it and make it again.",
           button("Make the first one", () => app.go("make"), { picture: "make" })));
     }
-    for (const [id, tile] of tiles) { tile.remove(); tiles.delete(id); }
     place();
     marked();
   }
@@ -112,18 +112,20 @@ export function galleryPage(node, app) {
     const top = -grid.getBoundingClientRect().top;
     const from = Math.max(0, Math.floor((top - innerHeight * 0.7) / row)) * columns;
     const to = Math.min(images.length, Math.ceil((top + innerHeight * 1.7) / row) * columns);
-    const wanted = new Set();
+    const wanted = new Set(images.slice(from, to).map((each) => each.id));
+    for (const [id, tile] of tiles) if (!wanted.has(id)) { tile.remove(); tiles.delete(id); }
     for (let index = from; index < to; index++) {
       const image = images[index];
-      wanted.add(image.id);
       let tile = tiles.get(image.id);
-      if (!tile) { tile = makeTile(image); tiles.set(image.id, tile); grid.append(tile); }
+      if (tile?.image !== image && JSON.stringify(tile?.image) !== JSON.stringify(image)) { tile?.remove(); tiles.set(image.id, tile = makeTile(image)); }
+      tile.image = image;
+      const before = grid.children[index - from];
+      if (before !== tile) grid.insertBefore(tile, before ?? null); // in their order also for who has them read out
       tile.style.width = tile.style.height = `${size}px`;
       tile.style.transform = `translate(${(index % columns) * row}px, ${Math.floor(index / columns) * row}px)`;
       tile.setAttribute("aria-posinset", index + 1);
       tile.setAttribute("aria-setsize", next ? -1 : images.length);
     }
-    for (const [id, tile] of tiles) if (!wanted.has(id)) { tile.remove(); tiles.delete(id); }
     if (to >= images.length - columns * 6) more();
     point();
   }
@@ -166,7 +168,7 @@ export function galleryPage(node, app) {
     bar.hidden = !selected.size;
     if (!selected.size) return;
     const ids = [...selected];
-    const each = async (wanted) => { try { for (const id of ids) await change(id, wanted, actions); } catch (error) { complain(error); } };
+    const each = async (wanted) => { try { for (const id of ids) await change(id, wanted, app); } catch (error) { complain(error); } };
     const export_ = (kind) => save(ids, kind).catch(complain);
     bar.replaceChildren(h("strong", { class: "num", text: `${selected.size} chosen` }),
       button("Download", () => export_("originals"), { kind: "tiny quiet", picture: "download" }),
@@ -189,7 +191,7 @@ export function galleryPage(node, app) {
     if (!seen.status.may_delete) { toast("Images cannot be deleted on this server."); return; }
     const free = ids.filter((id) => !images.find((each) => each.id === id)?.pinned);
     if (free.length < ids.length) toast("Pinned images stay: unpin them first.");
-    if (free.length) remove(free, actions).catch(complain);
+    if (free.length) remove(free, app).catch(complain);
   }
 
   /** Show what looks like an image; everything again with null. */
@@ -216,8 +218,6 @@ export function galleryPage(node, app) {
     const index = images.findIndex((each) => each.id === image.id);
     if (index < 0) return;
     images[index] = image;
-    tiles.get(image.id)?.remove();
-    tiles.delete(image.id);
     place();
   }
 
@@ -245,7 +245,7 @@ export function galleryPage(node, app) {
     else if (event.key === "Enter") open(image.id);
     else if (event.key === " ") toggle(image.id);
     else if (event.key === "Escape") { selected.clear(); marked(); }
-    else if (event.key.toLowerCase() === "p") change(image.id, { pinned: !image.pinned }, actions).catch(complain);
+    else if (event.key.toLowerCase() === "p") change(image.id, { pinned: !image.pinned }, app).catch(complain);
     else if (event.key === "Delete" || event.key === "Backspace") drop(selected.size ? [...selected] : [image.id]);
     else return;
     event.preventDefault();

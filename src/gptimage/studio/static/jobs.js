@@ -1,6 +1,6 @@
 // Jobs: what runs, what waits for a decision, and what is over; all of it outlives this tab.
 
-import { button, complain, empty, h, icon, plural, usd } from "./dom.js";
+import { button, complain, empty, h, icon, plural, usd, when } from "./dom.js";
 import { follow, get, jobs, post, thumbnail } from "./api.js";
 import { actions, needsDecision, sentence } from "./cards.js";
 
@@ -58,7 +58,7 @@ export function jobsPage(node, app) {
     const picture = id ? h("button", { type: "button", class: "thumb", "aria-label": `Open: ${job.request.prompt.slice(0, 80)}`, onclick: () => app.open(id, job.images) },
       h("img", { src: thumbnail(id), alt: "", loading: "lazy" })) : h("div", { class: "thumb" }, icon(job.request.images ? "edit" : "make"));
     return h("article", { class: `sheet job ${needsDecision(job) ? "needs" : ""}`, "data-job": job.id, "data-state": job.state }, picture,
-      h("div", { class: "grow" }, words, h("p", { class: "state num" }, h("strong", { text: STATES[job.state] ?? job.state }), ` · ${sentence(job)}`)),
+      h("div", { class: "grow" }, words, h("p", { class: "state num" }, h("strong", { text: STATES[job.state] ?? job.state }), ` · ${sentence(job)} · `, h("span", { class: "when", text: when(job.at * 1000) }))),
       h("div", { class: "row" }, buttons));
   }
 

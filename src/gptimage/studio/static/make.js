@@ -30,7 +30,7 @@ export function makePage(node, { open, go }) {
   const halfField = h("label", { class: "check" }, half, "Half price, within a day (Batch API)");
   const form = h("form", { class: "sheet stack panel", "aria-label": "What to make", onsubmit: (event) => { event.preventDefault(); start(); } },
     promptField, field("Template", template), argumentsNode, rendered, parameters.node, field("Tags for the store", tags), halfField,
-    h("div", { class: "act" }, estimate.node, send, h("p", { class: "small soft", text: "Ctrl or ⌘ and Enter sends it, too." })));
+    h("div", { class: "act" }, parameters.help, estimate.node, send));
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.repeat && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
 
   const list = h("div", { class: "cards" });

@@ -19,7 +19,7 @@ export function moneyPage(node, app) {
     }
     const { total } = found;
     const limits = Object.entries(found.limits).map(([per, amount]) => `${usd(amount)} a ${per}`).join(", ");
-    const figures = [["Spent", usd(total.cost_usd), found.sandbox ? "of the sandbox: not billed" : `${plural(total.images, "image")}, ${plural(total.calls, "call")}`],
+    const figures = [["Spent", usd(total.cost_usd), found.sandbox ? "of the sandbox: not billed" : `${plural(total.images, "image")}, ${plural(total.calls, "call")}${total.unpriced ? `, of ${total.unpriced} the price is not known` : ""}`],
       ["May still be billed", usd(total.reserved_usd), plural(total.unknown, "call of unknown outcome", "calls of unknown outcome")],
       ["Left", found.left_usd === null ? "no limit" : usd(found.left_usd), limits || "set one: GPTIMAGE_BUDGET=5/day"],
       ["Saved by the cache", found.cache ? usd(found.cache.saved_usd) : "off", found.cache ? `${plural(found.cache.hits, "hit")} of ${plural(found.cache.hits + found.cache.misses, "call")}` : "set one: GPTIMAGE_CACHE=on"]];

@@ -5,7 +5,7 @@ import { post, recall, remember, seen, StudioError } from "./api.js";
 
 const FIRST = ["size", "n", "quality", "format", "background"];
 const QUICK = ["square", "landscape", "portrait", "16:9", "og_image"];
-const words = (name) => name === "n" ? "n (images)" : name.replaceAll("_", " ");
+const words = (name) => name === "n" ? "images (n)" : name.replaceAll("_", " ");
 
 export class Parameters {
   /** `operation` is generate or edit; `changed` is called after every change. */
@@ -24,7 +24,7 @@ export class Parameters {
     if (!seen.catalogue.models.some((each) => each.id === this.values.model)) this.values.model = seen.catalogue.default_model;
     this.model.value = this.values.model;
     this.node = h("div", { class: "stack" }, field("Model", this.model), this.first,
-      h("details", {}, h("summary", { text: "More parameters" }), this.more), this.help);
+      h("details", {}, h("summary", { text: "More parameters" }), this.more));
     this.node.addEventListener("focusin", (event) => this.explain(event.target));
     this.build();
   }
@@ -90,15 +90,19 @@ export class Parameters {
       Object.entries(seen.catalogue.sizes).map(([name, pixels]) => h("option", { value: name, label: pixels })));
     input.setAttribute("list", list.id);
     const names = this.operation === "edit" ? ["same", ...QUICK.slice(0, 4)] : QUICK;
-    return h("div", { class: "sizes" }, list, names.map((name) => h("button", { type: "button", class: "chip", text: name,
-      title: seen.catalogue.sizes[name] ?? name, onclick: () => { input.value = name; this.set("size", name); } })));
+    const chips = names.map((name) => h("button", { type: "button", class: "chip", text: name, title: seen.catalogue.sizes[name] ?? name,
+      onclick: () => { input.value = name; input.dispatchEvent(new Event("input")); } }));
+    const mark = () => { for (const each of chips) each.setAttribute("aria-pressed", String(each.textContent === input.value)); };
+    input.addEventListener("input", mark);
+    mark();
+    return h("div", { class: "sizes" }, list, chips);
   }
 
   explain(target) {
     const found = [...this.controls.values()].find(({ control }) => control === target);
     this.help.classList.remove("error");
     for (const { control } of this.controls.values()) control.removeAttribute("aria-invalid");
-    this.help.textContent = found ? `${found.row.help}.` : "";
+    this.help.textContent = found ? `${found.row.help}.` : "Ctrl or ⌘ and Enter sends it, too.";
   }
 
   /** Show why a request would be refused, at the field it is about. */
@@ -130,7 +134,7 @@ export class EstimateLine {
 
   async ask(body, times, half = false) {
     this.asking?.abort();
-    if (!body) { this.about.textContent = ""; return; }
+    if (!body) { this.about.textContent = "What it may cost is shown here first."; return; }
     this.asking = new AbortController();
     try {
       const found = await post("api/estimate", body, { signal: this.asking.signal });
