@@ -199,9 +199,10 @@ class Jobs:
             await self._look(job)
         if job is None or job.owner != owner:
             return None
-        async with self._saving:  # of two who ask at the same time one saves
-            if job.is_in_memory_only:
-                await self._save_again(job)
+        if job.is_in_memory_only:
+            async with self._saving:  # of two who ask at the same time one saves
+                if job.is_in_memory_only:
+                    await self._save_again(job)
         return job
 
     @property
