@@ -257,8 +257,8 @@ background = "opaque"
     [
         ("", r"no \[\[prompt\]\]"),
         ("prompt = 1", r"no \[\[prompt\]\]"),
-        ("[[prompt]]\ntext = 1", "text is text"),
-        ("[[prompt]]\nname = 'x'", "text is text"),
+        ("[[prompt]]\ntext = 1", 'prompt 1: write text = "..."'),
+        ("[[prompt]]\nname = 'x'", 'prompt 1: write text = "..."'),
         ("[[prompt]]\ntext = 'x'\nchecks = 'transparent'", "a list of texts"),
         ("[[prompt]]\ntext = 'x'\nchecks = ['no']", "there is no check"),
         ("model = 'x'\n[[prompt]]\ntext = 'x'", "'model' is not known"),
