@@ -620,7 +620,7 @@ def test_a_slow_save_holds_up_no_other_handle(
 
     def slow(blobs: FileBlobs, key: str, *args: Any, **options: Any) -> str:
         saving.set()
-        if not seen.wait(10):
+        if not seen.wait(60):
             raise OSError(28, "No space left on device")
         return create(blobs, key, *args, **options)
 
@@ -632,7 +632,7 @@ def test_a_slow_save_holds_up_no_other_handle(
         with monkeypatch.context() as patch:
             patch.setattr(FileBlobs, "create", slow)
             being_saved = asyncio.ensure_future(view(client, unsaved))
-            await asyncio.to_thread(saving.wait, 10)
+            await asyncio.to_thread(saving.wait, 60)
             shown = await view(client, other)
             seen.set()
             return [shown["status"], (await being_saved)["status"]]
