@@ -640,6 +640,29 @@ def test_a_slow_save_holds_up_no_other_handle(
     assert where.ask(question) == ["done", "done"]
 
 
+@pytest.mark.parametrize(("tenants", "saved"), [(False, 1), (True, 0)])
+def test_images_of_known_callers_are_saved_as_a_server_ends(
+    tmp_path: Path, tenants: bool, saved: int
+) -> None:
+    """With tokens, too, unless each caller has a store: no request says whose it is by then."""
+    store = gptimage.Store(tmp_path / "store", fsync=False)
+    jobs = Jobs(store=lambda: store, state=SharedFolder(tmp_path / JOBS), tenants=tenants)
+    with gptimage.ImageClient.sandbox() as client:
+        drawn = client.generate("A fox", **CHEAP)
+
+    async def work(job: Job) -> gptimage.Result:
+        job.tags = (job.handle,)
+        raise gptimage.StoreError("there is no room", result=drawn)
+
+    async def run() -> None:
+        async with jobs:
+            await jobs.start("generate", work, owner="somebody").wait(60)
+
+    asyncio.run(run())
+
+    assert store.stats().images == saved
+
+
 @pytest.mark.parametrize(("room", "by_runner"), [(2, False), (0, True)])
 def test_images_of_which_some_were_saved_are_saved_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, by_runner: bool
