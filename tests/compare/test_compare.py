@@ -73,6 +73,28 @@ def test_each_cell_is_paid_once(client: ImageClient, sandbox: Sandbox) -> None:
     assert second.to_dict()["paid_usd"] == "0"
 
 
+def test_questions_are_paid_with_the_images(client: ImageClient) -> None:
+    """They are asked about images from the cache, too, which themselves cost nothing."""
+    found = [compared(client, "A fox", checks=[Question("A fox?")]) for _ in range(2)]
+
+    asked = [
+        sum(check.cost.usd for each in one.cells for check in each.checks if check.cost)
+        for one in found
+    ]
+    drawn = sum(each.usd or 0 for each in found[0].cells)
+    assert 0 < asked[1] == asked[0]
+    assert [each.paid for each in found] == [drawn + asked[0], asked[1]]
+
+
+def test_what_may_be_billed_is_not_left_out_of_what_was_paid(
+    client: ImageClient, sandbox: Sandbox
+) -> None:
+    """After an unknown outcome nobody knows what all of it costs."""
+    sandbox.fail_next("timeout")
+
+    assert compared(client).to_dict()["paid_usd"] is None
+
+
 def test_one_that_was_broken_off_goes_on(client: ImageClient, sandbox: Sandbox) -> None:
     """What failed is on the sheet with its reason, and drawn by the next run alone."""
     sandbox.fail_next("quota")
@@ -257,8 +279,8 @@ background = "opaque"
     [
         ("", r"no \[\[prompt\]\]"),
         ("prompt = 1", r"no \[\[prompt\]\]"),
-        ("[[prompt]]\ntext = 1", "text is text"),
-        ("[[prompt]]\nname = 'x'", "text is text"),
+        ("[[prompt]]\ntext = 1", 'prompt 1: write text = "..."'),
+        ("[[prompt]]\nname = 'x'", 'prompt 1: write text = "..."'),
         ("[[prompt]]\ntext = 'x'\nchecks = 'transparent'", "a list of texts"),
         ("[[prompt]]\ntext = 'x'\nchecks = ['no']", "there is no check"),
         ("model = 'x'\n[[prompt]]\ntext = 'x'", "'model' is not known"),

@@ -18,7 +18,7 @@ from gptimage.checks.attempts import check_image
 from gptimage.compare.matrix import Case, Cell, Matrix
 from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import BaseClient
-from gptimage.errors import ConfigurationError, GptImageError
+from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError
 from gptimage.observers.events import Event, Finished
 from gptimage.types.request import Prompt
 from gptimage.types.result import Result
@@ -57,9 +57,13 @@ class Comparison:
 
     @property
     def paid(self) -> Decimal | None:
-        """What was paid for it now, in USD; None when the cost of an image is not known."""
+        """What was paid for it now with all questions, in USD; None when some is not known."""
         costs = [each.result.cost for each in self.cells if each.result is not None]
+        # Questions are not in the cache: they are asked anew about an image that is.
+        costs += [check.cost for each in self.cells for check in each.checks]
         known = [each.usd for each in costs if each is not None]
+        if any(isinstance(each.error, OutcomeUnknownError) for each in self.cells):
+            return None  # it may have been billed
         return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
