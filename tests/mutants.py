@@ -45,6 +45,7 @@ FILES = {
         "client/test_keeping.py",
         "client/test_clients.py",
         "client/test_paying_twice.py",
+        "client/test_planted_secrets.py",
         "conversation/test_money.py",
         "engine",
         "observers",

@@ -86,6 +86,7 @@ class ImageFile:
     [
         ("run.jsonl", ['"A fox"', "{broken"], "line 2"),
         ("run.jsonl", ['"A fox"', "[1]"], "line 2"),
+        ("run.jsonl", ["A fox"], "'A fox' is not understood: a line is JSON, such as"),
         ("run.jsonl", ['{"size": "64x64"}'], "no prompt"),
         ("run.jsonl", [""], "no requests"),
         ("run.csv", ["prompt,n", "A fox,two"], "'two' is not understood"),

@@ -159,14 +159,14 @@ class ForkSafeLock:
     """A lock for short work; ``os.fork`` waits until no thread holds it.
 
     A fork copies locks as they are, and the thread that would free one is not copied. Locks of
-    this kind are not nested, but in one that encloses others: code that holds it may take them.
+    this kind are not nested, but for one that is taken first: who holds it may take another.
 
     Args:
-        encloses: Whether others are taken inside of it.
+        first: Whether others may be taken while it is held.
     """
 
-    def __init__(self, *, encloses: bool = False) -> None:
-        self.encloses = encloses
+    def __init__(self, *, first: bool = False) -> None:
+        self.first = first
         self._lock = threading.Lock()
         _LOCKS[id(self)] = self
 
@@ -191,8 +191,8 @@ def _before_fork() -> None:
     _FORKING.acquire()
     # A list of references, which no lock that another thread makes meanwhile can disturb.
     locks = [lock for each in _LOCKS.valuerefs() if (lock := each()) is not None]
-    # Those that enclose others first: who holds one must still get the others, to come to its end.
-    for lock in sorted(locks, key=lambda each: not each.encloses):
+    # Those before the others: who holds one must still get another, to come to its end.
+    for lock in sorted(locks, key=lambda each: not each.first):
         lock.__enter__()
         _taken.append(lock)
 

@@ -32,6 +32,7 @@ COLUMNS: Final = frozenset({*PARAMETERS, "tags"} - {"partial_images"})
 
 _TABLES: Final = frozenset({".csv", ".tsv", ".tab"})
 _DELIMITERS: Final = ",;\t"
+_JSON_LINE: Final = ': a line is JSON, such as "A fox" in quotation marks, or {"prompt": "A fox"}'
 _SAVE_AS: Final = 'save it with the encoding UTF-8 (in Excel: "CSV UTF-8")'
 
 Row = dict[str, Any]
@@ -245,7 +246,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
             if not line.strip():
                 continue
             try:
-                value = _parsed(path, number, _loads, line)
+                value = _parsed(path, number, _loads, line.strip(), _JSON_LINE)
             except KeyError as error:
                 raise _refuse(path, number, f"{error.args[0]!r:.60} is there twice") from None
             row = {"prompt": value} if isinstance(value, str) else value
@@ -360,11 +361,13 @@ def _several(text: str) -> list[str]:
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
-def _parsed(path: Path, number: int, read: Callable[[str], Any], text: str) -> Any:
+def _parsed(
+    path: Path, number: int, read: Callable[[str], Any], text: str, wanted: str = ""
+) -> Any:
     try:
         return read(text)
     except (ValueError, RecursionError):
-        raise _refuse(path, number, f"{text[:40]!r} is not understood") from None
+        raise _refuse(path, number, f"{text[:40]!r} is not understood{wanted}") from None
 
 
 def _refuse(path: Path, number: int, why: str) -> InvalidRequestError:

@@ -202,8 +202,8 @@ def xmp_of(data: bytes, format: str) -> bytes | None:
 
 def _in_png(data: bytes) -> bytes | None:
     for name, start, end in png_chunks(data):
-        content = data[start:end]
-        if name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0"):
+        if name == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\0", start):
+            content = data[start:end]
             packed, text = content[18:19] == b"\1", content[20:].split(b"\0", 2)[-1]
             if not packed:
                 return text
@@ -240,7 +240,7 @@ def _in_svg(data: bytes) -> bytes | None:
 
 def _c2pa_source(data: bytes, format: str) -> str | None:
     """Return the kind of source a manifest names: its text is in the file, unsigned or not."""
-    if VOCABULARY.encode() not in data or not has_c2pa(data, format):
+    if not has_c2pa(data, format):
         return None
     for source in (COMPOSITE, TRAINED):
         if f"{VOCABULARY}{source}".encode() in data:

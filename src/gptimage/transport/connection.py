@@ -127,7 +127,7 @@ class _Lazy:
         self._owned = owned
         # A fork waits for a client that is being made: the child could neither take this lock
         # nor finish the imports of that thread.
-        self._lock = ForkSafeLock(encloses=True)
+        self._lock = ForkSafeLock(first=True)
         self._client: Any = None
         self._process = 0
 
@@ -171,7 +171,7 @@ class _LazyOfLoop:
     def __init__(self, make: Callable[[], object], *, owned: bool) -> None:
         self._make = make
         self._owned = owned
-        self._lock = ForkSafeLock(encloses=True)  # loops of several threads may come at once
+        self._lock = ForkSafeLock(first=True)  # loops of several threads may come at once
         self._clients: dict[Any, Any] = {}
         self._served: Any = None
 
