@@ -7,6 +7,7 @@ import logging
 import pickle
 import traceback
 
+import attrs
 import pytest
 
 from gptimage import ConfigurationError, GptImageError, InvalidRequestError
@@ -142,3 +143,23 @@ def test_an_empty_prompt_hides_nothing() -> None:
     error = ValueError("'' is refused")
     hide_prompt(error, "")
     assert str(error) == "'' is refused"
+
+
+def test_what_cannot_be_set_does_not_take_the_place_of_an_error() -> None:
+    """A frozen exception is masked all the same, and a property of one stays as it is."""
+
+    @attrs.frozen
+    class Frozen(Exception):  # noqa: N818  # not raised
+        why: str
+
+    class Fixed(Exception):  # noqa: N818  # not raised
+        @property
+        def body(self) -> str:
+            return "what the service says"
+
+    said = "key sk-abcdefgh12345678 x, a red fox in snow"
+    for error in (Frozen(said), Fixed(said)):
+        scrub_error(error)
+        hide_prompt(error, "a red fox in snow")
+
+        assert str(error) == "key … x, <prompt>"

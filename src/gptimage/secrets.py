@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -146,10 +147,10 @@ def scrub_error(error: BaseException | None) -> None:
             continue
         seen.add(id(each))
         waiting += (each.__cause__, each.__context__, *getattr(each, "exceptions", ()))
-        each.args = scrub_value(each.args)
+        _put(each, "args", scrub_value(each.args))
         for name in ("strerror", "filename"):  # of which the message of an OSError is made
             if isinstance(text := getattr(each, name, None), str):
-                setattr(each, name, scrub(text))
+                _put(each, name, scrub(text))
         for name, value in list(vars(each).items()):  # __notes__ are among them
             if isinstance(value, (str, bytes, list, tuple, dict)):
                 vars(each)[name] = scrub_value(cast("object", value))
@@ -170,10 +171,16 @@ def hide_prompt(error: BaseException, prompt: str) -> None:
                 text = text.replace(f"{begin}{form}{end}", f"{begin}<prompt>{end}")
         return _without(text, long)
 
-    error.args = scrub_value(error.args, clean)
+    _put(error, "args", scrub_value(error.args, clean))
     for name in ("body", "param"):
         if hasattr(error, name):
-            setattr(error, name, scrub_value(getattr(error, name), clean))
+            _put(error, name, scrub_value(getattr(error, name), clean))
+
+
+def _put(error: BaseException, name: str, value: object) -> None:
+    """Change an exception where it stands; a frozen class does not keep it from that."""
+    with suppress(AttributeError):  # it is a property: what it is made of is masked itself
+        BaseException.__setattr__(error, name, value)
 
 
 def _without(text: str, forms: Collection[str]) -> str:

@@ -190,6 +190,61 @@ def test_a_line_that_may_be_billed_counts(
     assert ("may have been billed" in str(item.error)) == counts
 
 
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({"error": {"code": "batch_expired", "message": "too late"}}, False),
+        ({"error": {"code": "batch_cancelled", "message": "cancelled"}}, False),
+        ({"error": {"code": "request_timeout", "message": "The model timed out."}}, True),
+        ({"error": None}, True),
+    ],
+)
+def test_a_line_without_a_response_counts_unless_it_was_not_executed(
+    sandbox: Sandbox, ledger: Ledger, tmp_path: Path, changes: dict[str, object], counts: bool
+) -> None:
+    """Only the service's word that the batch did not come to a request makes it free."""
+
+    def meddler(request: HttpRequest) -> HttpReply | None:
+        if not request.path.endswith("/content"):
+            return None
+        output = json.loads(sandbox.send(request).body) | {"response": None} | changes
+        return HttpReply(status=200, body=json.dumps(output).encode())
+
+    client = line(sandbox, transport=Meddling(sandbox, meddler), ledger=ledger)
+    batch = Batch.submit(client, [fox(0)], state=tmp_path / "b.json")
+    batch.wait(poll=0)
+    (item,) = batch.results()
+
+    (row,) = ledger.rows()
+    assert (row.counted == row.reserved > 0) == counts
+    assert ("may have been billed" in str(item.error)) == counts
+
+
+def test_a_failure_that_may_be_billed_is_no_free_event(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Its cost is not known to observers either, and that of a request not executed is 0."""
+    told = Recorder()
+    error = {"error": {"message": "failed", "code": "image_generation_failed"}}
+    endings: list[dict[str, Any]] = [
+        {"response": {"status_code": 500, "request_id": "req_1", "body": error}},
+        {"response": None, "error": {"code": "batch_expired", "message": "too late"}},
+    ]
+
+    def meddler(request: HttpRequest) -> HttpReply | None:
+        if not request.path.endswith("/content"):
+            return None
+        lines = sandbox.send(request).body.splitlines()
+        found = [json.loads(each) | ending for each, ending in zip(lines, endings, strict=True)]
+        return HttpReply(status=200, body=b"\n".join(json.dumps(each).encode() for each in found))
+
+    client = line(sandbox, transport=Meddling(sandbox, meddler), observers=[told])
+    batch = Batch.submit(client, [fox(0), fox(1)], state=tmp_path / "b.json")
+    batch.wait(poll=0)
+    list(batch.results())
+
+    costs = {each.item: each.possible_cost for each in told.events if isinstance(each, Failed)}
+    assert {0: None, 1: Decimal(0)} == costs
+
+
 def test_a_refused_file_is_a_failed_row(sandbox: Sandbox, ledger: Ledger, tmp_path: Path) -> None:
     """When the service refuses a whole file, its row says so and costs nothing."""
     client = line(sandbox, transport=Damaging(sandbox), ledger=ledger)

@@ -514,3 +514,17 @@ def test_what_a_call_may_cost_may_be_unknown(bench: Bench) -> None:
         bench.generate(bench.client(), model="gpt-image-9-future")
 
     assert (bench.row.reserved, bench.row.estimate, bench.row.billing) == (0, None, "not_billed")
+
+
+def test_a_ledger_that_is_false_while_it_is_empty_counts(tmp_path: Path) -> None:
+    """A class of one's own may have a length, which makes an empty one false."""
+
+    class Counted(Ledger):
+        def __len__(self) -> int:
+            return len(self.rows())
+
+    ledger = Counted(tmp_path / "spend.sqlite")
+    with gptimage.ImageClient.sandbox(ledger=ledger) as client:
+        client.generate("A fox", **OPTIONS)
+
+    assert len(ledger) == 1

@@ -293,12 +293,13 @@ def test_an_index_deleted_while_it_is_built_is_built_again(filled: Store) -> Non
     assert contents(filled) == before
 
 
-def test_files_moved_by_hand_are_found_again(filled: Store) -> None:
+@pytest.mark.parametrize("folder", ["favourites", "old.json"])
+def test_files_moved_by_hand_are_found_again(filled: Store, folder: str) -> None:
     """An image and its sidecar may be moved together; a copy of them is a double."""
     record = filled.history()[0]
     assert record.path is not None
     assert filled.folder is not None
-    place = filled.folder / "images/favourites"
+    place = filled.folder / "images" / folder
     place.mkdir()
     for path in (record.path, record.path.with_suffix(".json")):
         path.rename(place / path.name)

@@ -108,7 +108,8 @@ def test_only_ids_are_ids(text: str) -> None:
     assert not names.is_id(text)
     assert names.find_id(text) is None
     assert names.find_id(f"fox-{ID}.png") == ID
-    assert names.find_id(f"{ID}-{ID}.png") is None
+    assert names.find_id(f"{ID}-{ID}.png") == ID
+    assert names.find_id(f"{ID}-{ID.replace('_2026', '_2025')}.png") is None
 
 
 SLUGS = "{date}/{prompt:slug}/{model:slug}/{template:slug}-{operation}-{id}"
@@ -212,4 +213,18 @@ def test_naming_shapes_the_files(tmp_path: Any, make: Any) -> None:
             == record.path.parent.relative_to(store.folder / "images").as_posix()
         )
         assert [record] == list(store.history())
+        assert store.verify(grace=timedelta(0)).clean
+
+
+@pytest.mark.parametrize("naming", ["{date}/{id}/{index}", "{date}/{id}-{id}"])
+def test_an_id_is_found_wherever_the_naming_puts_it(tmp_path: Any, make: Any, naming: str) -> None:
+    """An image whose id is in a folder's name, or there twice, is in the index and stays there."""
+    with Store(tmp_path, naming=naming) as store:
+        warnings: list[str] = []
+        record = store.save(make.result(), warn=warnings.append)[0]
+
+        assert not warnings
+        assert store.reindex() == 1
+        assert [record] == list(store.history())
+        assert record == store.get(record.id)
         assert store.verify(grace=timedelta(0)).clean

@@ -17,9 +17,10 @@ from gptimage.batch.state import State
 from gptimage.batch.steps import RetryCallback
 from gptimage.budget.accounts import CallRecord
 from gptimage.engine.accounting import CallAccounting, failure_details, reason
-from gptimage.errors import GptImageError, OutcomeUnknownError, TransportError
+from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.observers.events import Event, Failed, Finished, Retried, Saved, Sent, Submitted
 from gptimage.providers import named_by
+from gptimage.transport.billing import may_be_billed
 from gptimage.transport.http import HttpReply
 from gptimage.types.record import Record
 from gptimage.types.result import Result
@@ -90,10 +91,12 @@ class BatchEvents:
         if records:
             self._emit(Saved, number, item=item, images=tuple(record.id for record in records))
 
-    def failed(self, number: int, item: int, error: GptImageError) -> None:
+    def failed(self, number: int, item: int, error: GptImageError, *, replied: bool) -> None:
         """A request has no images, or they could not be saved."""
-        # What a line that cannot be read may have cost is not known.
+        # What a line that cannot be read may have cost is not known, nor what a failure in the
+        # middle of the work did. Where there is no response, the batch did not come to it.
         unknown = isinstance(error, OutcomeUnknownError)
+        unknown |= replied and isinstance(error, ApiError) and may_be_billed(error)
         self._failed(number, item, error, None if unknown else Decimal(0))
 
     def _failed(

@@ -112,7 +112,8 @@ class Collector:
             return self._stray(line, message, found.custom_id)
         if not self._is_new(number, _mark(found, line)):
             return None
-        return self._report(number, self._item(number, found, line))
+        item = self._item(number, found, line)
+        return self._report(number, item, replied=found.reply is not None)
 
     def missing(self) -> Iterator[BatchItem]:
         """Return an item for every request without a line."""
@@ -123,7 +124,7 @@ class Collector:
                 if isinstance(error, MalformedReplyError):
                     self._sums[sent.part].unknown()
                 item = BatchItem(index=number, custom_id=sent.custom_id, error=error)
-                yield self._report(number, item)
+                yield self._report(number, item, replied=False)
 
     def endings(self) -> Iterator[tuple[Part, CallRecord, CallOutcome]]:
         """Return how each part ended, for the ledger, once everything has been read."""
@@ -161,7 +162,7 @@ class Collector:
         headers = {"x-request-id": request_id} if request_id else {}
         reply = HttpReply(status=_OK, headers=headers, body=line.rest, images=line.images)
         sent = self._input_files.read(self._file, number)
-        return self._report(number, self._read(number, sent, reply, line))
+        return self._report(number, self._read(number, sent, reply, line), replied=True)
 
     def _stray(self, line: ResultLine, message: str, custom_id: str = "") -> BatchItem | None:
         """Return the item of a line that fits no request; once, though a file may be read twice."""
@@ -226,13 +227,13 @@ class Collector:
             found += same[:1]
         return tuple(found) if len(found) == len(result.images) else ()
 
-    def _report(self, number: int, item: BatchItem) -> BatchItem:
+    def _report(self, number: int, item: BatchItem, *, replied: bool) -> BatchItem:
         """Emit the event of an item's error, without its prompt; return the item."""
         if item.error is not None:
             sent = self._input_files.read(self._file, number)
             hide_prompt(item.error, str(sent.body.get("prompt", "")))
             if not self._state.parts[sent.part].settled:
-                self._events.failed(sent.part, number, item.error)
+                self._events.failed(sent.part, number, item.error, replied=replied)
         return item
 
 

@@ -218,7 +218,9 @@ class CallAccounting:
             plan: What will be sent.
             operation: What it is called; ``generate`` or ``edit`` when left out.
         """
-        if not (self.budget or self.ledger or self.limit or self.guard):
+        # By identity: an empty ledger of a class with a length is false, and counts all the same.
+        counts = any(each is not None for each in (self.budget, self.ledger, self.limit))
+        if not counts and not self.guard:
             return CallTracker(plan)
         name = operation or ("edit" if isinstance(plan.request, Edit) else "generate")
         return _TrackedCall(self, plan, name)

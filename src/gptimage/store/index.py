@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from gptimage._internal.sqlite import damage
-from gptimage.errors import InvalidRequestError, StoreError
+from gptimage.errors import InvalidRequestError
 from gptimage.store.database import COUNTED, RECOUNT, UNHASHED, Database
 from gptimage.store.names import ROWS, SIDECAR, id_in, input_digest, row_of, stem, time_of
 from gptimage.store.sidecar import inputs
@@ -201,7 +201,8 @@ def _own(entry: IndexEntry) -> str:
 
 
 def _dictionary(own: str) -> bytes:
-    created = f"{time_of(id_in(own.partition(SIDECAR)[0])):%Y-%m-%dT%H:%M:%S.%fZ}"
+    id = id_in(own.partition(SIDECAR)[0])  # none where somebody made a folder of such a name
+    created = f"{time_of(id):%Y-%m-%dT%H:%M:%S.%fZ}" if id else ""
     return _USUAL + own.encode() + created.encode()
 
 
@@ -220,7 +221,7 @@ def unpacked(body: Any, own: Any) -> bytes:
     try:
         unpacker = zlib.decompressobj(zdict=_dictionary(own))
         return unpacker.decompress(body, _MAX_BODY)
-    except (zlib.error, TypeError, AttributeError, StoreError):
+    except (zlib.error, TypeError, AttributeError):
         return b""
 
 

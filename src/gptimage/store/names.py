@@ -79,13 +79,14 @@ def is_id(id: object) -> bool:
 
 def find_id(name: str) -> str | None:
     """Return the one id in a file name, or None when there is none, or more than one."""
-    found = [match[0] for match in PATTERN.finditer(name)]
+    found = list({match[0] for match in PATTERN.finditer(name)})  # a naming may repeat its own
     return found[0] if len(found) == 1 and is_id(found[0]) else None
 
 
 def id_in(key: str) -> str:
     """Return the id in the key of an image or sidecar, or nothing when it holds none."""
-    return find_id(key.rpartition("/")[2]) or ""
+    # A naming such as {date}/{id}/{index} has it in the name of a folder.
+    return next(filter(None, map(find_id, reversed(key.split("/")))), "")
 
 
 def time_of(id: str) -> datetime:

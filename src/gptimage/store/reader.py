@@ -17,7 +17,7 @@ from gptimage.store.names import (
     SIDECAR,
     check_id,
     day_prefix,
-    find_id,
+    id_in,
     input_digest,
     is_id,
     is_sidecar,
@@ -370,7 +370,7 @@ class Reader:
         """Return an image another process saved a moment ago, found by its day."""
         try:
             for info in self._context.blobs.list(day_prefix(time_of(id))):
-                if is_sidecar(info.key) and find_id(info.key.rpartition("/")[2]) == id:
+                if is_sidecar(info.key) and id_in(info.key) == id:
                     return sync(self._context, info.key)
         except OSError as error:
             raise self._unreadable(error) from error

@@ -18,7 +18,7 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import Cost, Usage
 from gptimage.models.sizes import Size
-from gptimage.store.names import SIDECAR, find_id, input_key, is_part, stem, time_of
+from gptimage.store.names import SIDECAR, id_in, input_key, is_part, stem, time_of
 from gptimage.types.record import USAGE_FIELDS, Original, Record
 from gptimage.types.request import Edit, FileRef, Generate
 
@@ -287,7 +287,7 @@ def _hash(text: str | None) -> str | None:
 
 
 def _id(key: str, id: str) -> str:
-    if find_id(key.rpartition("/")[2]) != id:
+    if id_in(key) != id:
         raise ValueError(f"it says {id!r:.80}, which is not the id in its name")
     return id
 

@@ -20,7 +20,7 @@ from gptimage.store import search, sidecar
 from gptimage.store.blobs import BlobInfo
 from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
-from gptimage.store.names import IMAGES, SIDECAR, find_id, input_digest, stem, time_of
+from gptimage.store.names import IMAGES, SIDECAR, id_in, input_digest, stem, time_of
 from gptimage.store.prune import sweep_inputs
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
 from gptimage.store.sync import sync
@@ -208,8 +208,8 @@ def _original(key: str, image: Image) -> Original:
 
 
 def _record(key: str, image: Image, original: Original | None) -> Record:
-    id = find_id(key.rpartition("/")[2])
-    if id is None:
+    id = id_in(key)
+    if not id:
         raise StoreError(f"{key} has no id in its name")
     return Record(
         id=id,
@@ -284,7 +284,7 @@ def _look(context: StoreContext, found: _Findings, hashes: bool) -> None:
     stored: Group = {}
     for base, files in groupby(context.blobs.list(""), key=_base):
         group = {info.key: info for info in files}
-        if base.startswith(IMAGES) and find_id(base.rpartition("/")[2]):
+        if base.startswith(IMAGES) and id_in(base):
             _group(context, found, base + SIDECAR, group, rows, hashes)
         for key, info in group.items():
             if input_digest(key):

@@ -31,6 +31,13 @@ ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which nothing more will happen."""
 
 _LONGEST: Final = 600
+
+_OK: Final = 200
+_STOPPED_WAITING: Final = 408
+_TIMEOUT: Final = "request_timeout"
+"""Of a line's error: the batch stopped waiting for the model, which may have drawn. The other codes
+of the service, ``batch_expired`` and ``batch_cancelled``, are of requests it did not come to."""
+
 """Characters of an error's message that are shown."""
 
 _SLOTS: Final = ("mask", "markup")
@@ -215,16 +222,17 @@ def read_line(rest: bytes, images: tuple[bytes, ...] = ()) -> OutputLine:
         raise ValueError("a line of the output names no request")
     response = table(value.get("response"))
     status = count(response.get("status_code"))
-    error = table(value.get("error"))
-    if status is not None and (response.get("body") is not None or not error):
+    error, body = table(value.get("error")), response.get("body")
+    if body is None and error.get("code") == _TIMEOUT:
+        status, body = _STOPPED_WAITING, {"error": error}
+    if not error and status is None:
+        status = _OK  # nothing says that it was not executed
+    if status is not None and (body is not None or not error):
         reply = HttpReply(
-            status=status,
-            headers=_headers(response),
-            body=_body(response.get("body")),
-            images=document.images,
+            status=status, headers=_headers(response), body=_body(body), images=document.images
         )
         return OutputLine(custom_id=custom_id[:MAX_LABEL], reply=reply)
-    message = _told(error.get("message")) or "the batch gives no response and no reason"
+    message = _told(error.get("message")) or "the batch gives no reason"
     code = label(error.get("code"))
     return OutputLine(
         custom_id=custom_id[:MAX_LABEL],
