@@ -453,6 +453,23 @@ def test_what_looks_alike_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) 
     assert (beside.status_code, beside.json()["field"]) == (400, "similar")
 
 
+def test_what_looks_like_a_file_of_this_machine_is_not_told(site: Site, tmp_path: Path) -> None:
+    """Only images of the store are compared: the page may belong to callers from elsewhere."""
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(picture(64, 64))
+
+    for name in (outside, tmp_path / "nothing.png"):
+        told = site.client.get("/api/images", params={"similar": str(name)})
+        assert (told.status_code, told.json()["error"]) == (404, "ImageNotFoundError")
+
+
+def test_no_file_of_this_machine_is_described(site: Site) -> None:
+    """A name that is no id is not read, sent and paid for as a file beside the server."""
+    told = site.client.post("/api/images/outside.png/alt", json={})
+
+    assert (told.status_code, told.json()["error"]) == (404, "ImageNotFoundError")
+
+
 def test_a_family_has_all_its_branches(site: Site) -> None:
     """From one branch the other one is seen, since both began with the same image."""
     (root,) = site.make("trunk", "A bare tree")["images"]

@@ -435,6 +435,7 @@ class _Pages:
         if not self._studio.has_key:
             return _no_key()
         id = request.path_params["id"]
+        await run_sync(self._studio.store.get, id)  # no id would be a file of this machine
         found = await self.jobs.call(AltTextCall(image=id))
         await self._studio.changed([id])
         described = await run_sync(gallery.describe, self._studio.store, id)

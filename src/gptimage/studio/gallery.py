@@ -47,7 +47,8 @@ def list_images(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     if similar := query.get("similar"):
         if query.keys() - {"similar"}:
             raise InvalidRequestError("similar stands alone, without filters", field="similar")
-        found = store.similar(similar, PAGE)
+        # By its record: given a text that is no id, the store would read a file of this machine.
+        found = store.similar(store.get(similar), PAGE)
         images = [summary(each.record) for each in found]
         return {"images": images, "next": None, "unhashed": store.stats().unhashed}
     filters: Any = {
