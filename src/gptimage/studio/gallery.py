@@ -48,8 +48,7 @@ def list_images(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
         if query.keys() - {"similar"}:
             raise InvalidRequestError("similar stands alone, without filters", field="similar")
         # By its record: given a text that is no id, the store would read a file of this machine.
-        found = store.similar(store.get(similar), PAGE)
-        images = [summary(each.record) for each in found]
+        images = [summary(each.record) for each in store.similar(store.get(similar), PAGE)]
         return {"images": images, "next": None, "unhashed": store.stats().unhashed}
     filters: Any = {
         name: query[name] for name in ("model", "tag", "operation", "format") if query.get(name)
