@@ -73,6 +73,27 @@ def test_each_cell_is_paid_once(client: ImageClient, sandbox: Sandbox) -> None:
     assert second.to_dict()["paid_usd"] == "0"
 
 
+def test_what_was_paid_has_the_questions(client: ImageClient) -> None:
+    """They are asked again of images from the cache, and paid again."""
+    first, second = (compared(client, checks=[Question("Is it a fox?")]) for _ in range(2))
+
+    for found in (first, second):
+        cells: tuple[Any, ...] = found.cells
+        asked = sum((check.cost.usd for cell in cells for check in cell.checks), Decimal(0))
+        drawn = sum((cell.result.cost.usd for cell in cells), Decimal(0))
+        assert found.paid == drawn + asked > 0
+
+
+@pytest.mark.parametrize(("scenario", "known"), [("quota", True), ("timeout", False)])
+def test_what_may_have_been_billed_is_no_known_sum(
+    client: ImageClient, sandbox: Sandbox, scenario: Any, known: bool
+) -> None:
+    """A refusal costs nothing; of a call that got no response nobody knows."""
+    sandbox.fail_next(scenario)
+
+    assert (compared(client, concurrency=1).paid is not None) == known
+
+
 def test_one_that_was_broken_off_goes_on(client: ImageClient, sandbox: Sandbox) -> None:
     """What failed is on the sheet with its reason, and drawn by the next run alone."""
     sandbox.fail_next("quota")

@@ -18,8 +18,15 @@ from gptimage.checks.attempts import check_image
 from gptimage.compare.matrix import Case, Cell, Matrix
 from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import BaseClient
-from gptimage.errors import ConfigurationError, GptImageError
+from gptimage.errors import (
+    ApiError,
+    ConfigurationError,
+    GptImageError,
+    OutcomeUnknownError,
+    StoreError,
+)
 from gptimage.observers.events import Event, Finished
+from gptimage.transport.billing import may_be_billed
 from gptimage.types.request import Prompt
 from gptimage.types.result import Result
 
@@ -57,8 +64,11 @@ class Comparison:
 
     @property
     def paid(self) -> Decimal | None:
-        """What was paid for it now, in USD; None when the cost of an image is not known."""
+        """What was paid for it now, in USD, questions included; None when that is not known."""
         costs = [each.result.cost for each in self.cells if each.result is not None]
+        costs += [check.cost for each in self.cells for check in each.checks]
+        # What a call without an image cost is known if it cannot have been billed.
+        costs += [None for each in self.cells if _is_doubtful(each.error)]
         known = [each.usd for each in costs if each is not None]
         return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
@@ -81,6 +91,11 @@ class Comparison:
             "cells": [each.to_dict() for each in self.cells],
             "paid_usd": None if self.paid is None else str(self.paid),
         }
+
+
+def _is_doubtful(error: Exception | None) -> bool:
+    kinds = (OutcomeUnknownError, ApiError, StoreError)
+    return isinstance(error, kinds) and may_be_billed(error)
 
 
 def matrix_of(
