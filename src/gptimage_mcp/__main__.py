@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 OK: Final = 0
 BAD_SETTINGS: Final = 2
+BROKEN_PIPE: Final = 141
 
 _EPILOG: Final = """\
 Settings are environment variables (GPTIMAGE_..., OPENAI_API_KEY) and the TOML file
@@ -44,7 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check:
         from gptimage_mcp import doctor
 
-        return doctor.run(_options(args))
+        try:
+            code = doctor.run(_options(args))
+            print(end="", flush=True)
+        except BrokenPipeError:  # the reader went away, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is flushed as Python ends
+            return BROKEN_PIPE
+        return code
     return _serve(_options(args))
 
 

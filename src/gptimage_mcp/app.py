@@ -98,7 +98,13 @@ def _jobs(app: App) -> Jobs:
         if job.records:
             await images_changed(app.subscriptions, *(record.id for record in job.records))
 
-    return Jobs(store=lambda: app.store, state=app.state, ended=ended, clock=app.clock)
+    return Jobs(
+        store=lambda: app.store,
+        state=app.state,
+        ended=ended,
+        tenants=app.settings.tenants,
+        clock=app.clock,
+    )
 
 
 def _pruning(app: App) -> Pruning:

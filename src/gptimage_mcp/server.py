@@ -62,7 +62,7 @@ def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
         return
     waiting = "pass it to view_image, which waits. Do not make the call again; it is paid once."
     if "view_image" not in tools:
-        waiting = "the same call made again joins it, and is paid once."
+        waiting = "the same call made again while it runs joins it, and is paid once."
     looking = [each for each in ("list_images", "get_server_status") if each in tools]
     after = f" After a timeout, {' and '.join(looking)} can tell what came of it."
     yield (

@@ -68,7 +68,7 @@ def test_edit_takes_checks_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
     words = ["edit", "In snow", "-i", str(fox), *LOW, "--check", "ask=Is it a fox?"]
 
     assert main([*words, "-o", str(tmp_path / "snow.png")]) == 0
-    assert ", questions at most $0.0" in capsys.readouterr().err
+    assert " plus questions at most $0.0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

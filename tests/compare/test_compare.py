@@ -73,25 +73,30 @@ def test_each_cell_is_paid_once(client: ImageClient, sandbox: Sandbox) -> None:
     assert second.to_dict()["paid_usd"] == "0"
 
 
-def test_what_was_paid_has_the_questions(client: ImageClient) -> None:
-    """They are asked again of images from the cache, and paid again."""
-    first, second = (compared(client, checks=[Question("Is it a fox?")]) for _ in range(2))
+def test_questions_are_paid_with_the_images(client: ImageClient) -> None:
+    """They are asked about images from the cache, too, which themselves cost nothing."""
+    found = [compared(client, "A fox", checks=[Question("A fox?")]) for _ in range(2)]
 
-    for found in (first, second):
-        cells: tuple[Any, ...] = found.cells
-        asked = sum((check.cost.usd for cell in cells for check in cell.checks), Decimal(0))
-        drawn = sum((cell.result.cost.usd for cell in cells), Decimal(0))
-        assert found.paid == drawn + asked > 0
+    asked = [
+        sum(check.cost.usd for each in one.cells for check in each.checks if check.cost)
+        for one in found
+    ]
+    drawn = sum(each.usd or 0 for each in found[0].cells)
+    assert 0 < asked[1] == asked[0]
+    assert [each.paid for each in found] == [drawn + asked[0], asked[1]]
 
 
-@pytest.mark.parametrize(("scenario", "known"), [("quota", True), ("timeout", False)])
-def test_what_may_have_been_billed_is_no_known_sum(
+@pytest.mark.parametrize(
+    ("scenario", "known"),
+    [("timeout", False), ("server", False), ("moderation_output", False), ("quota", True)],
+)
+def test_what_may_be_billed_is_not_left_out_of_what_was_paid(
     client: ImageClient, sandbox: Sandbox, scenario: Any, known: bool
 ) -> None:
-    """A refusal costs nothing; of a call that got no response nobody knows."""
+    """After an unknown outcome, or a failure in the middle, nobody knows what all of it costs."""
     sandbox.fail_next(scenario)
 
-    assert (compared(client, concurrency=1).paid is not None) == known
+    assert (compared(client, concurrency=1).to_dict()["paid_usd"] is not None) == known
 
 
 def test_one_that_was_broken_off_goes_on(client: ImageClient, sandbox: Sandbox) -> None:
@@ -278,8 +283,8 @@ background = "opaque"
     [
         ("", r"no \[\[prompt\]\]"),
         ("prompt = 1", r"no \[\[prompt\]\]"),
-        ("[[prompt]]\ntext = 1", "text is text"),
-        ("[[prompt]]\nname = 'x'", "text is text"),
+        ("[[prompt]]\ntext = 1", 'prompt 1: write text = "..."'),
+        ("[[prompt]]\nname = 'x'", 'prompt 1: write text = "..."'),
         ("[[prompt]]\ntext = 'x'\nchecks = 'transparent'", "a list of texts"),
         ("[[prompt]]\ntext = 'x'\nchecks = ['no']", "there is no check"),
         ("model = 'x'\n[[prompt]]\ntext = 'x'", "'model' is not known"),

@@ -486,6 +486,23 @@ def test_check_shows_what_applies(
     assert said.out.endswith("Everything is ready.\n")
 
 
+def test_check_ends_quietly_where_its_reader_went_away(account: dict[str, str]) -> None:
+    """As `head` does: no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*MODULE, "--check"],
+        cwd=READ_ONLY,
+        env=account,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_check_says_what_will_not_work(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

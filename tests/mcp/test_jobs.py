@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -84,6 +85,22 @@ def draw(client: Client, prompt: str = "A fox", **options: Any) -> Awaitable[Any
 async def view(client: Client, handle: str) -> Any:
     """What there is of a handle."""
     return result_json(await client.call_tool("view_image", {"id": handle}))
+
+
+def test_a_handle_that_no_tool_takes_is_not_said_to_be_waited_for_with_one(tmp_path: Path) -> None:
+    """Without `view_image` the same call is made again, as the instructions say."""
+    where = server_fixture(tmp_path, hold=True, wait=0.05, tools=("generate_image",))
+
+    async def question(client: Client) -> tuple[Any, str]:
+        first = result_json(await draw(client))
+        where.held.go.set()
+        return first, str(where.server.instructions)
+
+    first, told = where.ask(question)
+
+    assert "view_image" not in first["next"]
+    joins = "he same call made again while it runs joins it, and is paid once."
+    assert [joins in each for each in (first["next"], told)] == [True, True]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -587,6 +604,63 @@ def test_images_in_memory_are_saved_once_there_is_room(
     assert set(record.tags) == {"dusk", "sandbox", handle}
     assert [each["images"][0]["id"] for each in (seen, again)] == [record.id] * 2
     assert (seen["status"], seen["cost_usd"]) == ("done", first["cost_usd"])
+
+
+def test_a_slow_save_holds_up_no_other_handle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While images that were in memory only are being saved, other handles are answered."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
+    (tmp_path / "no folder").touch()
+    where = server_fixture(tmp_path, cache=False)
+    create, saving, seen = FileBlobs.create, threading.Event(), threading.Event()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def slow(blobs: FileBlobs, key: str, *args: Any, **options: Any) -> str:
+        saving.set()
+        if not seen.wait(60):
+            raise OSError(28, "No space left on device")
+        return create(blobs, key, *args, **options)
+
+    async def question(client: Client) -> list[Any]:
+        other = result_json(await draw(client, "A cat"))["handle"]
+        with monkeypatch.context() as patch:
+            patch.setattr(FileBlobs, "create", full)
+            unsaved = result_json(await draw(client))["handle"]
+        with monkeypatch.context() as patch:
+            patch.setattr(FileBlobs, "create", slow)
+            being_saved = asyncio.ensure_future(view(client, unsaved))
+            await asyncio.to_thread(saving.wait, 60)
+            shown = await view(client, other)
+            seen.set()
+            return [shown["status"], (await being_saved)["status"]]
+
+    assert where.ask(question) == ["done", "done"]
+
+
+@pytest.mark.parametrize(("tenants", "saved"), [(False, 1), (True, 0)])
+def test_images_of_known_callers_are_saved_as_a_server_ends(
+    tmp_path: Path, tenants: bool, saved: int
+) -> None:
+    """With tokens, too, unless each caller has a store: no request says whose it is by then."""
+    store = gptimage.Store(tmp_path / "store", fsync=False)
+    jobs = Jobs(store=lambda: store, state=SharedFolder(tmp_path / JOBS), tenants=tenants)
+    with gptimage.ImageClient.sandbox() as client:
+        drawn = client.generate("A fox", **CHEAP)
+
+    async def work(job: Job) -> gptimage.Result:
+        job.tags = (job.handle,)
+        raise gptimage.StoreError("there is no room", result=drawn)
+
+    async def run() -> None:
+        async with jobs:
+            await jobs.start("generate", work, owner="somebody").wait(60)
+
+    asyncio.run(run())
+
+    assert store.stats().images == saved
 
 
 @pytest.mark.parametrize(("room", "by_runner"), [(2, False), (0, True)])

@@ -154,7 +154,7 @@ def test_schema() -> None:
             },
             "layout": {
                 "type": "string",
-                "description": "How picture, name and empty space are arranged.",
+                "description": "How image, name and empty space are arranged.",
                 "enum": ["banner", "logo-focused", "text-heavy"],
                 "default": "banner",
             },

@@ -136,7 +136,8 @@ def _whole(rows: Sequence[tuple[str, Decimal | None]]) -> str:
 
     total = _total(rows)
     price = "cost not known beforehand" if total is None else f"at most {format_usd(total)}"
-    return f"{len(rows)} images, {price}; what the cache has costs nothing"
+    images = f"{len(rows)} image{'s' * (len(rows) != 1)}"
+    return f"{images}, {price}; an image that the cache has costs nothing"
 
 
 def _dry_run(args: argparse.Namespace, rows: Sequence[tuple[str, Decimal | None]]) -> int:

@@ -228,7 +228,7 @@ def draw(
         whole = with_number(options, args)
         priced = _price(client, prompt, whole)
         if asked := question_price(args, checks, whole.get("n") or 1):
-            priced += f", {asked}"
+            priced += f" plus {asked}"  # each time, as the price before it
         with progress(f"drawing, {times(args)}{priced} ..."):
             if checks:
                 attempts = attempts_from_args(client, prompt, {**options, **extra}, args, checks)

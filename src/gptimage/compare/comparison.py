@@ -18,13 +18,7 @@ from gptimage.checks.attempts import check_image
 from gptimage.compare.matrix import Case, Cell, Matrix
 from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import BaseClient
-from gptimage.errors import (
-    ApiError,
-    ConfigurationError,
-    GptImageError,
-    OutcomeUnknownError,
-    StoreError,
-)
+from gptimage.errors import ApiError, ConfigurationError, GptImageError, OutcomeUnknownError
 from gptimage.observers.events import Event, Finished
 from gptimage.transport.billing import may_be_billed
 from gptimage.types.request import Prompt
@@ -64,12 +58,13 @@ class Comparison:
 
     @property
     def paid(self) -> Decimal | None:
-        """What was paid for it now, in USD, questions included; None when that is not known."""
+        """What was paid for it now with all questions, in USD; None when some is not known."""
         costs = [each.result.cost for each in self.cells if each.result is not None]
+        # Questions are not in the cache: they are asked anew about an image that is.
         costs += [check.cost for each in self.cells for check in each.checks]
-        # What a call without an image cost is known if it cannot have been billed.
-        costs += [None for each in self.cells if _is_doubtful(each.error)]
         known = [each.usd for each in costs if each is not None]
+        if any(_is_doubtful(each.error) for each in self.cells):
+            return None  # it may have been billed
         return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -94,8 +89,7 @@ class Comparison:
 
 
 def _is_doubtful(error: Exception | None) -> bool:
-    kinds = (OutcomeUnknownError, ApiError, StoreError)
-    return isinstance(error, kinds) and may_be_billed(error)
+    return isinstance(error, (OutcomeUnknownError, ApiError)) and may_be_billed(error)
 
 
 def matrix_of(

@@ -246,7 +246,7 @@ def read_set(path: str | os.PathLike[str]) -> tuple[str, list[Case], dict[str, A
         texts = {name: own.pop(name, "") for name in ("text", "name", "version")}
         for name, text in texts.items():
             if not isinstance(text, str) or (name == "text" and not text.strip()):
-                raise _refused("set", f"{where}: {name} is text")
+                raise _refused("set", f'{where}: write {name} = "..."')
         names: Any = own.pop("checks", [])
         if not isinstance(names, list) or not all(
             isinstance(each, str) for each in cast("list[object]", names)
@@ -256,7 +256,7 @@ def read_set(path: str | os.PathLike[str]) -> tuple[str, list[Case], dict[str, A
         cases.append(Case(**texts, checks=checks, options=own))
     title = found.get("title", file.stem)
     if not isinstance(title, str):
-        raise _refused("set", f"{file.name}: title is text")
+        raise _refused("set", f'{file.name}: write title = "..."')
     return title, cases, options
 
 

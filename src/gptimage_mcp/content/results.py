@@ -30,6 +30,7 @@ from mcp_types import (
 )
 
 import gptimage
+from gptimage_mcp.config.settings import enabled_tools
 from gptimage_mcp.content.errors import make_room, to_tool_error
 from gptimage_mcp.content.records import uri_of
 from gptimage_mcp.content.sanitize import clean_json, redact, strip_invisible
@@ -119,6 +120,12 @@ def viewed_summary(app: App, record: gptimage.Record) -> dict[str, Any]:
 def running_summary(app: App, job: Job) -> dict[str, Any]:
     """A call that goes on."""
     progress = job.progress
+    then = (
+        f"Call view_image with id={job.handle} to wait for the images. Do NOT ask for them again: "
+        "they would be paid twice."
+    )
+    if "view_image" not in enabled_tools(app.settings):
+        then = "The same call made again while it runs joins it, and is paid once."
     return {
         "status": "running",
         "handle": job.handle,
@@ -127,11 +134,7 @@ def running_summary(app: App, job: Job) -> dict[str, Any]:
         "progress": redact(progress.message, 200),
         "max_cost_usd": None if job.most is None else format(job.most, "f"),
         **_sandbox(app),
-        "next": (
-            f"It is being drawn, and goes on whatever happens to this call. Call view_image with "
-            f"id={job.handle} to wait for the images. Do NOT ask for them again: they would be "
-            "paid twice."
-        ),
+        "next": f"It is being drawn, and goes on whatever happens to this call. {then}",
     }
 
 

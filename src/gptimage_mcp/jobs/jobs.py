@@ -45,6 +45,7 @@ class Jobs:
         store: Returns where the work of the current caller leaves its images.
         state: Where it is written down, for replicas and for servers started later.
         ended: Called after each job; what it raises is only logged.
+        tenants: Whether each caller has a store, which only a request of theirs can find.
         grace: Seconds that running work has to end when the last one leaves.
         clock: Tells the time (UTC).
     """
@@ -55,12 +56,14 @@ class Jobs:
         store: Callable[[], gptimage.Store],
         state: SharedState,
         ended: Callable[[Job], Awaitable[None]] | None = None,
+        tenants: bool = False,
         grace: float = GRACE,
         clock: Clock = utc_now,
     ) -> None:
         self._store = store
         self._journal = Journal(state)
         self._ended = ended
+        self._tenants = tenants
         self._grace = grace
         self._clock = clock
         self._here: dict[str, Job] = {}
@@ -199,9 +202,10 @@ class Jobs:
             await self._look(job)
         if job is None or job.owner != owner:
             return None
-        async with self._saving:  # of two who ask at the same time one saves
-            if job.is_in_memory_only:
-                await self._save_again(job)
+        if job.is_in_memory_only:
+            async with self._saving:  # of two who ask at the same time one saves
+                if job.is_in_memory_only:
+                    await self._save_again(job)
         return job
 
     @property
@@ -254,7 +258,7 @@ class Jobs:
             if late:
                 await asyncio.wait(late, timeout=5)
         for job in [*self._here.values()]:
-            if job.is_in_memory_only and job.owner is None:  # whose store is not a caller's own
+            if job.is_in_memory_only and not (self._tenants and job.owner):
                 await self._save_again(job)
         await asyncio.to_thread(self._journal.close)
 
