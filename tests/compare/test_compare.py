@@ -21,6 +21,7 @@ from gptimage import (
     ConfigurationError,
     ImageClient,
     InvalidRequestError,
+    StoreError,
 )
 from gptimage.checks import Pixels, Question, Transparent, max_question_cost
 from gptimage.cli.main import main
@@ -86,13 +87,27 @@ def test_questions_are_paid_with_the_images(client: ImageClient) -> None:
     assert [each.paid for each in found] == [drawn + asked[0], asked[1]]
 
 
+@pytest.mark.parametrize(
+    ("scenario", "known"),
+    [("timeout", False), ("server", False), ("moderation_output", False), ("quota", True)],
+)
 def test_what_may_be_billed_is_not_left_out_of_what_was_paid(
-    client: ImageClient, sandbox: Sandbox
+    client: ImageClient, sandbox: Sandbox, scenario: Any, known: bool
 ) -> None:
-    """After an unknown outcome nobody knows what all of it costs."""
-    sandbox.fail_next("timeout")
+    """After an unknown outcome, or a failure in the middle, nobody knows what all of it costs."""
+    sandbox.fail_next(scenario)
 
-    assert compared(client).to_dict()["paid_usd"] is None
+    assert (compared(client, concurrency=1).to_dict()["paid_usd"] is not None) == known
+
+
+def test_an_image_that_was_not_saved_is_paid(client: ImageClient, tmp_path: Path) -> None:
+    """It is in the error of its cell, and its cost in what was paid."""
+    (tmp_path / "store" / "images").write_text("no folder")
+
+    found = compared(client)
+
+    assert [type(each.error) for each in found.cells] == [StoreError] * 4
+    assert found.paid == sum(cast("Any", each.error).result.cost.usd for each in found.cells) > 0
 
 
 def test_one_that_was_broken_off_goes_on(client: ImageClient, sandbox: Sandbox) -> None:

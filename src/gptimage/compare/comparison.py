@@ -18,8 +18,10 @@ from gptimage.checks.attempts import check_image
 from gptimage.compare.matrix import Case, Cell, Matrix
 from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import BaseClient
-from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError
+from gptimage.errors import ApiError, ConfigurationError, GptImageError, OutcomeUnknownError
+from gptimage.models.pricing import Cost
 from gptimage.observers.events import Event, Finished
+from gptimage.transport.billing import may_be_billed
 from gptimage.types.request import Prompt
 from gptimage.types.result import Result
 
@@ -58,11 +60,13 @@ class Comparison:
     @property
     def paid(self) -> Decimal | None:
         """What was paid for it now with all questions, in USD; None when some is not known."""
-        costs = [each.result.cost for each in self.cells if each.result is not None]
+        # Images that could not be saved are in the error, and paid.
+        results = [each.result or getattr(each.error, "result", None) for each in self.cells]
+        costs: list[Cost | None] = [each.cost for each in results if each is not None]
         # Questions are not in the cache: they are asked anew about an image that is.
         costs += [check.cost for each in self.cells for check in each.checks]
         known = [each.usd for each in costs if each is not None]
-        if any(isinstance(each.error, OutcomeUnknownError) for each in self.cells):
+        if any(_is_doubtful(each.error) for each in self.cells):
             return None  # it may have been billed
         return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
@@ -85,6 +89,10 @@ class Comparison:
             "cells": [each.to_dict() for each in self.cells],
             "paid_usd": None if self.paid is None else str(self.paid),
         }
+
+
+def _is_doubtful(error: Exception | None) -> bool:
+    return isinstance(error, (OutcomeUnknownError, ApiError)) and may_be_billed(error)
 
 
 def matrix_of(
