@@ -75,13 +75,15 @@ def test_two_hundred_tasks_behind_another_process_take_no_threads(cache: Cache) 
 
 def test_different_requests_do_not_wait_for_each_other(cache: Cache) -> None:
     """Another key is another flight."""
-    first, second = Service(delay=0.3), Service(delay=0)
+    first, second = Service(delay=0), Service(delay=0)
+    first.go.clear()
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(single_flight, cache, KEY, first)
         first.begun.wait()
         quick = single_flight(cache, OTHER, second)
 
         assert not slow.done()
+        first.go.set()
         assert (body(quick), body(slow.result())) == (b"reply 1", b"reply 1")
 
 
@@ -178,14 +180,17 @@ def test_what_must_not_be_kept_is_not_shared(together: Together) -> None:
 @pytest.mark.parametrize("same", [True, False], ids=["same cache", "same folder"])
 def test_a_call_that_would_wait_for_itself_goes_alone(tmp_path: Path, same: bool) -> None:
     """A blocking call in a loop's thread cannot wait for a task of that loop; it says so."""
-    service = Service(delay=0.1)
+    service = Service(delay=0)
+    service.go.clear()
     cache = Cache.disk(tmp_path)
     other = cache if same else Cache.disk(tmp_path)
 
     async def main() -> tuple[FlightResult, FlightResult]:
         task = asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited))
         await asyncio.to_thread(service.begun.wait)
-        return single_flight(other, KEY, Service(delay=0)), await task
+        blocking = single_flight(other, KEY, Service(delay=0))
+        service.go.set()
+        return blocking, await task
 
     blocking, awaited = asyncio.run(main())
 
