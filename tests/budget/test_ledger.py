@@ -15,7 +15,7 @@ from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
-from gptimage.budget.ledger_db import HOST, is_abandoned
+from gptimage.budget.ledger_db import HOST, check_whole, is_abandoned
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.models.pricing import Usage
 
@@ -306,6 +306,38 @@ def test_what_guards_the_money_says_what_it_is(tmp_path: Path) -> None:
 
     assert repr(budget) == "Budget($0.50 per day)"
     assert repr(ledger) == f"Ledger({str(tmp_path / 'calls.sqlite')!r})"
+
+
+def test_who_reads_keeps_no_call_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proving a large ledger takes seconds: calls are entered meanwhile, and read the next time."""
+    ledger, other = Ledger(path), Ledger(path)
+    paid(ledger, "0.01")
+
+    def slowly(connection: sqlite3.Connection) -> None:
+        check_whole(connection)
+        paid(other, "0.02")
+
+    monkeypatch.setattr("gptimage.budget.ledger.check_whole", slowly)
+
+    assert [ledger.summary().total.calls, len(ledger.rows())] == [1, 2]
+
+
+def test_a_ledger_that_did_not_change_is_proved_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that asks for four sums need not wait four times."""
+    proved: list[sqlite3.Connection] = []
+    monkeypatch.setattr("gptimage.budget.ledger.check_whole", proved.append)
+    ledger = Ledger(path)
+    counts: list[int] = []
+    for _ in range(2):
+        paid(ledger, "0.01")
+        ledger.summary("day")
+        ledger.summary("model")
+        ledger.rows()
+        counts.append(len(proved))
+
+    assert counts == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ row behind, which goes on counting: its request may have been billed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from attrs import field, frozen
 
@@ -45,6 +46,9 @@ from gptimage.transport.billing import Billing
 
 if TYPE_CHECKING:
     import sqlite3
+
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -209,6 +213,7 @@ class Ledger:
             check_clock("clock", clock)
         self._clock: Clock | None = clock
         self._file = open_ledger(self.path)
+        self._proved: list[tuple[int, int]] | None = None
 
     def use_clock(self, clock: Clock) -> None:
         """Take over the clock of the first client that uses it, unless it was given its own.
@@ -323,8 +328,6 @@ class Ledger:
         span = _span(since, until)
 
         def work(connection: sqlite3.Connection) -> Summary:
-            self._mark_abandoned(connection)
-            check_whole(connection)
             groups = connection.execute(
                 f"SELECT {_GROUPS[by]}, {_SUMS} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? GROUP BY 1 ORDER BY 1",
@@ -336,7 +339,7 @@ class Ledger:
             ).fetchone()
             return Summary(by=by, groups=tuple(map(_spending, groups)), total=_spending(total))
 
-        return self._file.write(work)
+        return self._read(work)
 
     def rows(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -352,15 +355,13 @@ class Ledger:
         """
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            self._mark_abandoned(connection)
-            check_whole(connection)
             return connection.execute(
                 f"SELECT {', '.join(COLUMNS)} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? ORDER BY at, id",
                 _span(since, until),
             ).fetchall()
 
-        return tuple(map(_ledger_row, self._file.write(work)))
+        return tuple(map(_ledger_row, self._read(work)))
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
@@ -369,6 +370,29 @@ class Ledger:
     def __repr__(self) -> str:
         """Return where it is."""
         return f"Ledger({str(self.path)!r})"
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read what is proved to be whole; calls that begin or end meanwhile do not wait for it."""
+        self._file.write(self._mark_abandoned)
+
+        def snapshot(connection: sqlite3.Connection) -> T:
+            written = self._written()
+            connection.execute("BEGIN")
+            if written != self._proved:  # proving a million calls takes seconds
+                check_whole(connection)
+                self._proved = written
+            return work(connection)
+
+        return self._file.read(snapshot)
+
+    def _written(self) -> list[tuple[int, int]]:
+        """Return when the file and its write-ahead log were last written, and their sizes."""
+        found: list[tuple[int, int]] = []
+        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            with suppress(FileNotFoundError):  # the log, where nothing was written since it ended
+                state = path.stat()
+                found.append((state.st_mtime_ns, state.st_size))
+        return found
 
     def _mark_abandoned(self, connection: sqlite3.Connection) -> None:
         """Mark open calls whose process no longer exists as unknown; their reservation stays."""
