@@ -11,6 +11,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,19 @@ def test_a_page_is_a_sequence(store: Store, make: Any) -> None:
     assert (len(page), page[0], page[:1]) == (2, page.records[0], page.records[:1])
     assert page[1] in page
     assert store.history(3).next is None
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [{"pinned": "false"}, {"pinned": 1}, {"model": 5}, {"tag": b"hero"}, {"since": "2026-11-20"}],
+    ids=str,
+)
+def test_a_filter_of_another_kind_is_refused(store: Store, filters: Any) -> None:
+    """By its name, in both: pinned="false" would have meant pinned, and a number no model."""
+    for find in (store.history, partial(store.search, "fox")):
+        with pytest.raises(InvalidRequestError) as caught:
+            find(10, **filters)
+        assert caught.value.field == next(iter(filters))
 
 
 def test_history_filters(store: Store, clock: Any, make: Any) -> None:

@@ -463,6 +463,14 @@ def test_what_looks_like_a_file_of_this_machine_is_not_told(site: Site, tmp_path
         assert (told.status_code, told.json()["error"]) == (404, "ImageNotFoundError")
 
 
+@pytest.mark.parametrize("query", ["modle=x", "limit=5", "pinned=maybe", "since=yesterday"])
+def test_a_filter_that_would_not_filter_is_refused(site: Site, query: str) -> None:
+    """By its name: a page with all images would look like an answer."""
+    found = site.client.get(f"/api/images?{query}")
+
+    assert (found.status_code, found.json()["field"]) == (400, query.partition("=")[0])
+
+
 def test_no_file_of_this_machine_is_described(site: Site) -> None:
     """A name that is no id is not read, sent and paid for as a file beside the server."""
     told = site.client.post("/api/images/outside.png/alt", json={})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, cast, overload
 
 from attrs import field, frozen
 
@@ -309,11 +309,14 @@ def check_limit(limit: int) -> int:
 
 def _filtered(filters: Filters, *, searching: str | None = None) -> _Where:
     given = {name: value for name, value in filters.items() if value is not None}
-    where = _walk(given, searching)
     for name, value in given.items():
         if name not in _CONDITIONS:
             raise _no_filter(name, value)
-        condition, convert = _CONDITIONS[name]
+        if not isinstance(value, kind := _CONDITIONS[name][1]):
+            raise _misfit(name, value, kind)
+    where = _walk(given, searching)
+    for name, value in given.items():
+        condition, _, convert = _CONDITIONS[name]
         where.also(condition.format(row=where.order), convert(value))
         if value != _UNINDEXED.get(name, value):
             where.conditions.append(f"p.{name} <> '{_UNINDEXED[name]}'")  # lets SQLite use it
@@ -328,27 +331,12 @@ def _walk(given: dict[str, object], searching: str | None) -> _Where:
         return where
     if "tag" in given:
         where = _Where("tags t CROSS JOIN images p ON p.seq = t.seq", "t.seq")
-        where.also("t.tag = ?", same(str(given.pop("tag"))))
+        where.also("t.tag = ?", same(cast("str", given.pop("tag"))))
         return where
     return _Where()
 
 
-def _text(value: object) -> str:
-    return storable(str(value))
-
-
-def _tag(value: object) -> str:
-    return same(str(value))
-
-
-def _row(moment: object) -> int:
-    if not isinstance(moment, datetime):
-        raise InvalidRequestError(
-            f"since and until are datetimes, not {type(moment).__name__}",
-            field="since",
-            value=moment,
-            allowed="a datetime",
-        )
+def _row(moment: datetime) -> int:
     try:
         row = row_at(moment.astimezone(UTC))
     except (OverflowError, ValueError):  # within hours of the first or the last day there is
@@ -356,14 +344,14 @@ def _row(moment: object) -> int:
     return max(-_MAX_ROW, min(row, _MAX_ROW))
 
 
-_CONDITIONS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
-    "since": ("{row} >= ?", _row),
-    "until": ("{row} < ?", _row),
-    "model": ("p.model = ?", _text),
-    "tag": ("{row} IN (SELECT seq FROM tags WHERE tag = ?)", _tag),
-    "operation": ("p.operation = ?", _text),
-    "format": ("p.format = ?", _text),
-    "pinned": ("p.pinned = ?", bool),
+_CONDITIONS: Final[dict[str, tuple[str, type, Callable[[Any], object]]]] = {
+    "since": ("{row} >= ?", datetime, _row),
+    "until": ("{row} < ?", datetime, _row),
+    "model": ("p.model = ?", str, storable),
+    "tag": ("{row} IN (SELECT seq FROM tags WHERE tag = ?)", str, same),
+    "operation": ("p.operation = ?", str, storable),
+    "format": ("p.format = ?", str, storable),
+    "pinned": ("p.pinned = ?", bool, int),
 }
 
 
@@ -419,6 +407,16 @@ def _no_filter(name: str, value: object) -> InvalidRequestError:
         field=name,
         value=value,
         allowed=tuple(_CONDITIONS),
+    )
+
+
+_ALLOWED: Final = {str: "a text", bool: "True or False", datetime: "a datetime"}
+
+
+def _misfit(name: str, value: object, kind: type) -> InvalidRequestError:
+    allowed = _ALLOWED[kind]
+    return InvalidRequestError(
+        f"{name} is {allowed}, not {type(value).__name__}", field=name, value=value, allowed=allowed
     )
 
 

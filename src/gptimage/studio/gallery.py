@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -15,7 +16,7 @@ from gptimage._internal.text import shorten
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import Image, previews
 from gptimage.image.contact_sheet import contact_sheet
-from gptimage.store import Store
+from gptimage.store import Filters, Store
 from gptimage.types.record import Record
 
 
@@ -44,23 +45,22 @@ def list_images(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
         InvalidRequestError: A value makes no sense.
         StoreError: The store cannot be read.
     """
-    if similar := query.get("similar"):
-        if query.keys() - {"similar"}:
+    given: Any = {name: value for name, value in query.items() if value}
+    if similar := given.pop("similar", None):
+        if given:
             raise InvalidRequestError("similar stands alone, without filters", field="similar")
         # By its record: given a text that is no id, the store would read a file of this machine.
         images = [summary(each.record) for each in store.similar(store.get(similar), PAGE)]
         return {"images": images, "next": None, "unhashed": store.stats().unhashed}
-    filters: Any = {
-        name: query[name] for name in ("model", "tag", "operation", "format") if query.get(name)
-    }
-    if query.get("pinned"):
-        filters["pinned"] = query["pinned"] == "true"
-    filters |= {name: _day(name, query[name]) for name in ("since", "until") if query.get(name)}
-    cursor = query.get("cursor") or None
-    if text := query.get("text", "").strip():
-        page = store.search(text, PAGE, cursor=cursor, **filters)
-    else:
-        page = store.history(PAGE, cursor=cursor, **filters)
+    cursor, text = given.pop("cursor", None), given.pop("text", "").strip()
+    for name in given.keys() - Filters.__annotations__.keys():
+        raise InvalidRequestError(f"{name!r:.40} is no filter of images", field=name)
+    for name in given.keys() & {"since", "until"}:
+        given[name] = _day(name, given[name])
+    if (pinned := given.get("pinned")) in ("true", "false"):
+        given["pinned"] = pinned == "true"
+    find = partial(store.search, text) if text else store.history
+    page = find(PAGE, cursor=cursor, **given)
     return {"images": [summary(record) for record in page], "next": page.next}
 
 
