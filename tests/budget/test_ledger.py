@@ -8,6 +8,7 @@ import stat
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -358,3 +359,12 @@ def test_whose_response_can_still_come(
     monkeypatch.setattr(os, "kill", kill)
 
     assert is_abandoned(HOST, 4_000_000, until=2.0, now=1.0) is (abandoned and os.name == "posix")
+
+
+def test_a_time_of_another_kind_is_refused(path: Path) -> None:
+    """A date as text is not read, and not taken for no limit."""
+    wrong: Any = "2026-11-20"
+    ledger = Ledger(path)
+    for read in (ledger.rows, ledger.summary):
+        with pytest.raises(ConfigurationError, match=r"^since="):
+            read(since=wrong)

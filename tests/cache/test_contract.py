@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -204,6 +205,17 @@ def test_clears_by_age(cache: Cache) -> None:
 
     assert cache.clear(timedelta(hours=1)) == 1
     assert bodies(cache, KEY, OTHER) == [None, b"a reply"]
+
+
+def test_an_age_of_another_kind_clears_nothing(cache: Cache) -> None:
+    """It is refused by its name before a reply is removed."""
+    cache.put(KEY, entry())
+    wrong: Any = 3600
+    for age in (wrong, timedelta(-1)):
+        with pytest.raises(ConfigurationError, match=r"^older_than="):
+            cache.clear(age)
+
+    assert bodies(cache, KEY) == [b"a reply"]
 
 
 def test_grants_one_lease_at_a_time(cache: Cache) -> None:

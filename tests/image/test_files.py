@@ -7,12 +7,14 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage import Image, ImageDecodeError
+from gptimage import ConfigurationError, Image, ImageDecodeError
+from tests.factories import image
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +203,13 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, read: Callable[[Path],
     for source in (b"hello", "data:,hello"):
         with pytest.raises(ImageDecodeError, match=r"^this image cannot be decoded"):
             Image.open(source)
+
+
+def test_a_file_is_not_replaced_for_a_word(tmp_path: Path) -> None:
+    """overwrite="no" is refused: as every text, it would be true."""
+    path = image(8, 8).save(tmp_path / "fox.png")
+    wrong: Any = "no"
+    with pytest.raises(ConfigurationError, match=r"^overwrite="):
+        image(16, 16).save(path, overwrite=wrong)
+
+    assert Image.open(path).size == (8, 8)

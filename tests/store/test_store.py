@@ -159,6 +159,31 @@ def test_a_page_is_a_sequence(store: Store, make: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("prune", {"retention": Retention(max_count=1), "dry_run": None}),
+        ("verify", {"repair": "no"}),
+        ("verify", {"hashes": "no"}),
+        ("verify", {"grace": 60}),
+        ("reindex", {"hashes": "no"}),
+        ("recover", {"every": "no"}),
+        ("recover", {"older_than": 60}),
+        ("recover", {"older_than": timedelta(-1)}),
+        ("export", {"folder": 5}),
+        ("export", {"folder": "exported", "sidecars": "no"}),
+        ("open", {"id": "img_x", "original": "no"}),
+    ],
+    ids=str,
+)
+def test_an_argument_of_another_kind_is_refused(
+    store: Store, method: str, options: dict[str, Any]
+) -> None:
+    """By its name: "no" is true, and would have repaired, and None would have deleted."""
+    with pytest.raises(ConfigurationError, match=f"^{list(options)[-1]}="):
+        getattr(store, method)(**options)
+
+
+@pytest.mark.parametrize(
     "filters",
     [{"pinned": "false"}, {"pinned": 1}, {"model": 5}, {"tag": b"hero"}, {"since": "2026-11-20"}],
     ids=str,

@@ -143,12 +143,12 @@ def seconds(name: str, value: object, *, zero: bool = False) -> None:
         raise refused(name, value, f"a number of seconds, {'0 or more' if zero else 'above 0'}")
 
 
-def duration(name: str, value: object, hint: str = "") -> None:
+def duration(name: str, value: object, hint: str = "", *, zero: bool = False) -> None:
     """Refuse what is no length of time, or none at all."""
-    if not isinstance(value, timedelta) or value <= timedelta(0):
-        raise refused(
-            name, value, f"a datetime.timedelta above 0, such as timedelta(days=30){hint}"
-        )
+    none = timedelta(0)
+    if not isinstance(value, timedelta) or value < none or (value == none and not zero):
+        least = "a datetime.timedelta, 0 or more" if zero else "a datetime.timedelta above 0"
+        raise refused(name, value, f"{least}, such as timedelta(days=30){hint}")
 
 
 def function(name: str, value: object, what: str) -> None:

@@ -20,7 +20,7 @@ from attrs import field, frozen
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.json import prose
 from gptimage._internal.keywords import clock as check_clock
-from gptimage._internal.keywords import file_path, flag, strict_class
+from gptimage._internal.keywords import file_path, flag, one_of, strict_class
 from gptimage.budget.accounts import (
     ALL_TIME,
     CallOutcome,
@@ -353,12 +353,13 @@ class Ledger:
         Raises:
             ConfigurationError: The file cannot be used.
         """
+        span = _span(since, until)
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             return connection.execute(
                 f"SELECT {', '.join(COLUMNS)} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? ORDER BY at, id",
-                _span(since, until),
+                span,
             ).fetchall()
 
         return tuple(map(_ledger_row, self._read(work)))
@@ -436,6 +437,9 @@ def _spent(connection: sqlite3.Connection, span: HourRange) -> int:
 
 
 def _span(since: datetime | None, until: datetime | None) -> tuple[float, float]:
+    for name, moment in (("since", since), ("until", until)):
+        if moment is not None:
+            one_of(name, moment, datetime, "a datetime")
     first = since.timestamp() if since else float("-inf")
     return first, until.timestamp() if until else float("inf")
 

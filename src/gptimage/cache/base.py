@@ -41,6 +41,18 @@ def dollars(nanos: int) -> Decimal:
     return Decimal(nanos) / _NANO
 
 
+def age_of(older_than: timedelta | None) -> float:
+    """Return the age in seconds from which `Cache.clear` removes; less than any for None.
+
+    Raises:
+        ConfigurationError: It is no length of time.
+    """
+    if older_than is None:
+        return float("-inf")
+    duration("older_than", older_than, "; None is every reply", zero=True)
+    return older_than.total_seconds()
+
+
 Body: TypeAlias = bytes | bytearray | memoryview
 """The bytes of a reply; they are not changed any more."""
 

@@ -26,6 +26,7 @@ from gptimage.cache.base import (
     EntryLimits,
     Lease,
     LeaseHeld,
+    age_of,
     dollars,
 )
 from gptimage.cache.disk_index import Index
@@ -147,7 +148,7 @@ class DiskCache(Cache):
 
     def clear(self, older_than: timedelta | None = None) -> int:
         """Remove all replies, or those saved longer ago; returns how many. Counts stay."""
-        age = float("-inf") if older_than is None else older_than.total_seconds()
+        age = age_of(older_than)
         with self._errors("cleared"):
             if not self._root.exists():
                 return 0

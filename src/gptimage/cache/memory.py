@@ -24,6 +24,7 @@ from gptimage.cache.base import (
     EntryLimits,
     Lease,
     LeaseHeld,
+    age_of,
 )
 
 
@@ -111,7 +112,7 @@ class MemoryCache(Cache):
         with self._lock:
             now = self._clock()
             self._drop_expired(now)
-            age = float("-inf") if older_than is None else older_than.total_seconds()
+            age = age_of(older_than)
             found = [key for key, each in self._entries.items() if (each.created or 0) < now - age]
             for key in found:
                 self._drop(key)

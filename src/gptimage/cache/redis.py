@@ -30,6 +30,7 @@ from gptimage.cache.base import (
     EntryLimits,
     Lease,
     LeaseHeld,
+    age_of,
     dollars,
     nanodollars,
 )
@@ -303,8 +304,8 @@ class RedisCache(Cache):
 
     def clear(self, older_than: timedelta | None = None) -> int:
         """Remove all replies, or those saved longer ago; returns how many. Counts stay."""
+        before = unix_now() - age_of(older_than)
         self._run("stats", "")  # takes out what has expired
-        before = float("inf") if older_than is None else unix_now() - older_than.total_seconds()
         return sum(
             int(self._run("forget", key))
             for key, created in self._send(self._ages)

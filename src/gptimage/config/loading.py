@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import flag
 from gptimage._internal.text import closest, reason
 from gptimage.config.settings import (
     LIMITS,
@@ -156,6 +157,7 @@ def load(
         ConfigurationError: Something cannot be used; every variable, key and flag at fault is
             named, and nothing was sent.
     """
+    flag("project", project)
     problems: list[str] = []
     path = named_file(file)
     layers = [Layer(problems) for _ in range(4)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from gptimage._internal import atomic
+from gptimage._internal.keywords import flag
 from gptimage._internal.keywords import path as check_path
 from gptimage._internal.lenient_base64 import decode as decode_base64
 from gptimage.errors import ImageDecodeError, InvalidRequestError
@@ -114,6 +115,7 @@ IMAGE_EXTENSIONS: Final = frozenset(
 def save(data: bytes, format: str, path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Write the bytes to a file; see `Image.save`."""
     check_path("path", path)
+    flag("overwrite", overwrite)
     asked = Path(path).expanduser()
     if asked.is_dir() or os.fspath(path).endswith(("/", os.sep)):
         digest = hashlib.sha256(data).hexdigest()

@@ -7,6 +7,7 @@ from typing import Final, Protocol, Unpack, cast
 
 from attrs import evolve, frozen
 
+from gptimage._internal.keywords import flag
 from gptimage._internal.text import reason
 from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
 from gptimage.image.image import Image, ImageSource
@@ -257,10 +258,12 @@ class Reader:
             original: Give the untouched image of the service, if this one was cropped.
 
         Raises:
+            ConfigurationError: ``original`` is neither True nor False.
             ImageNotFoundError: No image has this id, or its file is gone.
             ImageDecodeError: Its file has been damaged.
             StoreError: It cannot be read.
         """
+        flag("original", original)
         record = self.get(id)
         try:
             return self._image(record, original)

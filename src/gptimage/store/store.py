@@ -16,7 +16,7 @@ from attrs import evolve
 
 from gptimage._internal.clock import check_time, utc_now
 from gptimage._internal.keywords import clock as check_clock
-from gptimage._internal.keywords import flag, missing, strict_class, text
+from gptimage._internal.keywords import duration, flag, missing, strict_class, text
 from gptimage._internal.keywords import path as path_like
 from gptimage._internal.locks import locked
 from gptimage._internal.text import reason
@@ -343,9 +343,12 @@ class Store(Reader):
         """Take words from an image; those it does not have are fine.
 
         Raises:
+            ConfigurationError: A tag is no text.
             ImageNotFoundError: No image has this id.
             StoreError: It cannot be changed.
         """
+        for each in tags:
+            text("tag", each)
         gone = set(map(same, tags))
         return self._edit(
             id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if same(tag) not in gone))
@@ -414,8 +417,10 @@ class Store(Reader):
             dry_run: Only say what would be removed.
 
         Raises:
+            ConfigurationError: ``dry_run`` is neither True nor False.
             StoreError: The store or the index cannot be read or written.
         """
+        flag("dry_run", dry_run)
         try:
             return pruning.prune(self._context, retention, dry_run=dry_run)
         except OSError as error:
@@ -433,8 +438,12 @@ class Store(Reader):
                 writing them, and are not judged. Zero when nobody else uses the store.
 
         Raises:
+            ConfigurationError: An argument makes no sense.
             StoreError: The store or the index cannot be read or written.
         """
+        flag("hashes", hashes)
+        flag("repair", repair)
+        duration("grace", grace, zero=True)
         self._ready()
         from gptimage.store.verify import verify
 
@@ -466,6 +475,7 @@ class Store(Reader):
         Raises:
             StoreError: The store or the index cannot be read or written.
         """
+        flag("hashes", hashes)
         count = self._context.index.database.refill()
         for record in self if hashes else ():
             if record.perceptual_hash is None:
@@ -491,9 +501,11 @@ class Store(Reader):
             **filters: Which images; see `Filters`.
 
         Raises:
-            ConfigurationError: The template breaks a rule.
+            ConfigurationError: The template breaks a rule, or another argument makes no sense.
             StoreError: A file cannot be read or written.
         """
+        path_like("folder", folder)
+        flag("sidecars", sidecars)
         names = Naming(naming, dated=False)
         self._ready()
         rows = search.each(self._context.index.database, filters)
@@ -521,12 +533,16 @@ class Store(Reader):
             every: Take what belongs to other stores as well, such as one that was moved.
 
         Raises:
+            ConfigurationError: An argument makes no sense.
             StoreError: The folders cannot be read.
         """
+        duration("older_than", older_than, zero=True)
+        flag("every", every)
         self._ready()
         from gptimage.store.recovery import PendingReplies, recover
 
-        spool = spool or PendingReplies(clock=self._context.clock)
+        if spool is None:
+            spool = PendingReplies(clock=self._context.clock)
         return recover(self._context, spool, older_than, every=every)
 
     def _edit(self, id: str | Record, change: Callable[[Record], Record]) -> Record:
