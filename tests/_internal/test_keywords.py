@@ -13,7 +13,8 @@ from gptimage import Budget, Cache, ConfigurationError, Fetch, Ledger, Limits, R
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import FileBlobs, PendingReplies
 from gptimage.testing import Cassette
-from gptimage.workers import BlobJobStore, SqliteJobStore, run_job
+from gptimage.workers import BlobJobStore, Job, SqliteJobStore, run_job
+from gptimage.workers.celery import image_task
 from gptimage.workers.redis_store import RedisJobStore
 
 
@@ -87,6 +88,12 @@ def test_a_misspelt_keyword_is_refused(
         (RedisJobStore, {"url": "redis://x", "timeout": 5}),
         (BlobJobStore, {"blobs": "x", "clock": None}),
         (run_job, {"spec": {}, "client": None, "job_store": None, "lease": timedelta(0)}),
+        (run_job, {"spec": {}, "client": None, "job_store": None, "paths": "no"}),
+        (Job.of, {"id": "a", "prompt": "A fox", "paths": "no"}),
+        (Job.from_dict, {"spec": {}, "paths": 0}),
+        (image_task, {"app": None, "client": dict, "job_store": dict, "lease": 60}),
+        (image_task, {"app": None, "client": dict, "job_store": dict, "paths": None}),
+        (image_task, {"app": None, "client": dict, "job_store": dict, "attempts": 0}),
         (Sandbox, {"latency": -1}),
         (Sandbox, {"today": "2026-11-20"}),
         (SandboxServer, {"port": 99_999}),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from gptimage._internal.keywords import duration, flag, whole
 from gptimage.client import ImageClient
 from gptimage.errors import ConfigurationError, StoreError
 from gptimage.workers.job import JobResult
@@ -112,8 +113,12 @@ def image_task(
         attempts: How often a job is begun before it is retried no more.
 
     Raises:
-        ConfigurationError: ``client`` or ``job_store`` is no function.
+        ConfigurationError: ``client`` or ``job_store`` is no function, or another argument
+            makes no sense.
     """
+    duration("lease", lease)
+    flag("paths", paths)
+    whole("attempts", attempts, 1)
     clients, job_stores = PerProcess(client, "client"), PerProcess(job_store, "job_store")
 
     def image(task: Any, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import array, canonical, table
-from gptimage._internal.keywords import plain_int
+from gptimage._internal.keywords import flag, plain_int
 from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.sizes import Size
@@ -305,7 +305,9 @@ class Job:
 
         Raises:
             InvalidRequestError: Something is missing, unknown, or no JSON; ``.field`` says which.
+            ConfigurationError: ``paths`` is neither True nor False.
         """
+        flag("paths", paths)
         given = {name: value for name, value in options.items() if value is not None}
         request: dict[str, Any] = {**_template_defaults(prompt), **given}
         job = cls(id, {**request, "prompt": str(prompt), "images": images, "tags": tags})
@@ -321,7 +323,9 @@ class Job:
 
         Raises:
             InvalidRequestError: It is none; ``.field`` says what is wrong.
+            ConfigurationError: ``paths`` is neither True nor False.
         """
+        flag("paths", paths)
         values = dict(table(spec))
         job = cls(values.pop("id", None), values)
         return job if paths else job.without_paths()

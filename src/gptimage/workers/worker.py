@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, Self
 
 from attrs import frozen
 
-from gptimage._internal.keywords import duration
+from gptimage._internal.keywords import duration, flag
 from gptimage.cache import Cache, CacheEntry
 from gptimage.client import ImageClient
 from gptimage.errors import (
@@ -425,10 +425,11 @@ def run_job(
             could save them: they are in its ``result`` alone. The job needs review.
         StoreError: They are on a disk of this machine, and the job store could not be written.
         InvalidRequestError: This is no job, or its id belongs to another request.
-        ConfigurationError: The client has no store, or the lease is no length of time.
+        ConfigurationError: The client has no store, or an argument makes no sense.
         JobStoreError: The job store cannot be used; deliver the job again later.
     """
     duration("lease", lease)  # with none at all two workers would have a job, and pay it twice
+    flag("paths", paths)
     job = spec if isinstance(spec, Job) else Job.from_dict(spec, paths=paths)
     if not paths:
         job.without_paths()
