@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from gptimage.store import Store
 
 
-_OWN: Final = ("store", "cache", "templates")
 _CONNECTION: Final = ("api_key", "base_url", "timeout", "openai", "transport")
 _AZURE: Final = (
     "api_version",
@@ -78,19 +77,19 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-def check_settings(what: str, known: Iterable[str], given: Mapping[str, Any]) -> None:
+def check_settings(what: str, given: Mapping[str, Any]) -> None:
     """Refuse settings that nothing would come of, and those of the wrong kind.
 
     Args:
         what: ``ImageClient``, ``AsyncImageClient``, or the ``sandbox`` of one.
-        known: The names of the settings.
         given: What was given under a name of its own.
 
     Raises:
         ConfigurationError: One is unknown, or cannot do what is asked of it.
     """
     sandbox = what.endswith(".sandbox")
-    refuse_unknown(what, given, (*_OWN, *(() if sandbox else _CONNECTION), *known), _hints(what))
+    own = ("store", "cache", *_CHECKS)
+    refuse_unknown(what, given, own if sandbox else (*own, *_CONNECTION), _hints(what))
     for name, value in given.items():
         if value is not None and name in _CHECKS:
             _CHECKS[name](name, value)
@@ -180,16 +179,6 @@ def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
         if is_async(cache.get):
             raise refused("cache", cache, wanted)
     return cache
-
-
-def check_templates(templates: object) -> None:
-    """Refuse what renders no templates.
-
-    Raises:
-        ConfigurationError: It does not.
-    """
-    if templates is not None and missing(templates, _METHODS["templates"]):
-        raise refused("templates", templates, "templates, such as PromptTemplates.load('folder')")
 
 
 def wants_sandbox(*named: object) -> bool:
@@ -341,7 +330,13 @@ def _limits(name: str, value: object) -> None:
         raise refused(name, value, "Limits, such as Limits(images_per_minute=50), or a limiter")
 
 
+def _templates(name: str, value: object) -> None:
+    if missing(value, _METHODS["templates"]):
+        raise refused(name, value, "templates, such as PromptTemplates.load('folder')")
+
+
 _CHECKS: Final = {
+    "templates": _templates,
     "provider": _provider,
     "providers": _providers,
     "fallbacks": _fallbacks,

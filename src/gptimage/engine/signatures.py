@@ -49,11 +49,17 @@ def _signature(function: Callable[..., object], hints: Mapping[str, object]) -> 
     fixed = [each for each in plain.parameters.values() if each.kind is not each.VAR_KEYWORD]
     more = [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_written(hint)
+            name, inspect.Parameter.KEYWORD_ONLY, default=_default(hint), annotation=_written(hint)
         )
         for name, hint in hints.items()
     ]
     return plain.replace(parameters=[*fixed, *more])
+
+
+def _default(hint: object) -> object:
+    """Return what leaving a key out means: None where its type has that, else none or no."""
+    kind = str(_written(hint))
+    return None if "None" in kind else False if kind == "bool" else ()
 
 
 def _attributes(options: type) -> str:
