@@ -62,6 +62,7 @@ if TYPE_CHECKING:  # what checkers see; `_MODULES` says the same to Python, and 
     from gptimage.templates import PromptTemplates as PromptTemplates
     from gptimage.transport.retry import Retry as Retry
     from gptimage.types.record import Record as Record
+    from gptimage.types.request import BatchOptions as BatchOptions
     from gptimage.types.request import CallOptions as CallOptions
     from gptimage.types.request import Edit as Edit
     from gptimage.types.request import EditOptions as EditOptions
@@ -104,7 +105,7 @@ _MODULES: Final = {
     "templates": "PromptTemplate PromptTemplates",
     "transport.retry": "Retry",
     "types.record": "Record",
-    "types.request": "CallOptions Edit EditOptions FileRef Generate Options Prompt",
+    "types.request": "BatchOptions CallOptions Edit EditOptions FileRef Generate Options Prompt",
     "types.result": "Completed PartialImage Result",
 }
 """Where each public name lives: its module is imported when the name is first used."""

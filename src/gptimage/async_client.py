@@ -10,11 +10,9 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Iterable,
-    Mapping,
     Sequence,
 )
 from decimal import Decimal
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._internal.keywords import strict
@@ -24,7 +22,6 @@ from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
     call_settings,
-    check_batch,
     check_conversation,
     check_many,
 )
@@ -37,6 +34,7 @@ from gptimage.models.pricing import Estimate
 from gptimage.transport.openai_sdk import AsyncSDK
 from gptimage.transport.protocols import AsyncTransport
 from gptimage.types.request import (
+    BatchOptions,
     CallOptions,
     EditCall,
     EditOptions,
@@ -234,27 +232,14 @@ class AsyncImageClient(AsyncCheckingClient):
             stateless=stateless,
         )
 
+    @shows(BatchOptions, max_lines=50_000, max_bytes=200_000_000)
     async def submit_batch(
-        self,
-        requests: Iterable[RequestInput],
-        *,
-        state: StatePath | None = None,
-        metadata: Mapping[str, str] | None = None,
-        max_lines: int = 50_000,
-        max_bytes: int = 200_000_000,
+        self, requests: Iterable[RequestInput], **options: Unpack[BatchOptions]
     ) -> AsyncBatch:
         """Send requests for half the price; see `ImageClient.submit_batch`."""
         from gptimage.batch import AsyncBatch
 
-        check_batch(state, metadata)
-        return await AsyncBatch.submit(
-            self._batch_parts(),
-            requests,
-            state=state,
-            metadata=metadata or {},
-            max_lines=max_lines,
-            max_bytes=max_bytes,
-        )
+        return await AsyncBatch.submit(self._batch_parts(), requests, **options)
 
     async def open_batch(self, where: StatePath) -> AsyncBatch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``)."""
@@ -289,11 +274,6 @@ class AsyncImageClient(AsyncCheckingClient):
         """Return the client itself."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Release connections."""
         await self.aclose()

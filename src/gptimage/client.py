@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from decimal import Decimal
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
@@ -15,7 +14,6 @@ from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
     call_settings,
-    check_batch,
     check_conversation,
     check_many,
 )
@@ -28,6 +26,7 @@ from gptimage.models.pricing import Estimate
 from gptimage.transport.openai_sdk import SDK
 from gptimage.transport.protocols import Transport
 from gptimage.types.request import (
+    BatchOptions,
     CallOptions,
     EditCall,
     EditOptions,
@@ -340,24 +339,15 @@ class ImageClient(CheckingClient):
             stateless=stateless,
         )
 
-    @strict("submit_batch")
+    @shows(BatchOptions, max_lines=50_000, max_bytes=200_000_000)
     def submit_batch(
-        self,
-        requests: Iterable[RequestInput],
-        *,
-        state: StatePath | None = None,
-        metadata: Mapping[str, str] | None = None,
-        max_lines: int = 50_000,
-        max_bytes: int = 200_000_000,
+        self, requests: Iterable[RequestInput], **options: Unpack[BatchOptions]
     ) -> Batch:
         """Send requests for half the price, answered within a day.
 
         Args:
             requests: Prompts, dicts of arguments, or requests.
-            state: A file that lets another process go on, and never submits twice.
-            metadata: Your words about the batch, kept by the service: up to 15 short texts.
-            max_lines: Requests in one batch of the service; a larger job is several.
-            max_bytes: Bytes of one batch's file of requests.
+            **options: See `BatchOptions`.
 
         Raises:
             InvalidRequestError: A request is wrong; nothing was submitted.
@@ -368,15 +358,7 @@ class ImageClient(CheckingClient):
         """
         from gptimage.batch import Batch
 
-        check_batch(state, metadata)
-        return Batch.submit(
-            self._batch_parts(),
-            requests,
-            state=state,
-            metadata=metadata or {},
-            max_lines=max_lines,
-            max_bytes=max_bytes,
-        )
+        return Batch.submit(self._batch_parts(), requests, **options)
 
     def open_batch(self, where: StatePath) -> Batch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``).
@@ -415,11 +397,6 @@ class ImageClient(CheckingClient):
         """Return the client itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release connections."""
         self.close()

@@ -18,7 +18,6 @@ from gptimage._internal.keywords import (
     flag,
     is_async,
     missing,
-    one_of,
     plain_int,
     refuse_unknown,
     refused,
@@ -110,18 +109,6 @@ def check_conversation(chat_model: object, image_model: object, *, stateless: ob
         if value is not None:
             text(name, value)
     flag("stateless", stateless)
-
-
-def check_batch(state: object, metadata: object) -> None:
-    """Refuse what a batch could not use.
-
-    Raises:
-        ConfigurationError: A value is of the wrong kind.
-    """
-    if state is not None:
-        file_path("state", state)
-    if metadata is not None:
-        one_of("metadata", metadata, Mapping, "a dict of texts")
 
 
 class SavingHook(SendHook, Protocol):

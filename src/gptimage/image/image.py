@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.keywords import flag
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import codecs, difference, files, transform
 from gptimage.image.difference import TOLERANCE
@@ -240,7 +241,11 @@ class Image:
 
         Args:
             data: Whether the file itself is in it, as base64 text under ``base64``.
+
+        Raises:
+            ConfigurationError: ``data`` is neither True nor False.
         """
+        flag("data", data)
         known: dict[str, object] = {
             "format": self.format,
             "width": self.width,

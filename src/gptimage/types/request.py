@@ -6,6 +6,7 @@ unpack them, the values hold what they name, and ``validation.py`` checks it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -252,6 +253,22 @@ class GenerateCall(Options, CallOptions, total=False):
 
 class EditCall(EditOptions, CallOptions, total=False):
     """All keywords of ``edit`` and its kin."""
+
+
+class BatchOptions(TypedDict, total=False):
+    """Options of a batch.
+
+    Attributes:
+        state: A file that lets another process go on, and never submits twice.
+        metadata: Your words about the batch, kept by the service: up to 15 short texts.
+        max_lines: Requests in one batch of the service; a larger job is several.
+        max_bytes: Bytes of one batch's file of requests.
+    """
+
+    state: str | os.PathLike[str] | None
+    metadata: Mapping[str, str] | None
+    max_lines: int
+    max_bytes: int
 
 
 def _size(value: str | Sequence[int] | Size | None) -> Size | None:
