@@ -18,18 +18,16 @@ from typing import TYPE_CHECKING, Self, Unpack
 from gptimage._internal.keywords import strict
 from gptimage.budget.budget import Usd
 from gptimage.checking_client import AsyncCheckingClient
+from gptimage.engine.arguments import check_conversation, check_many
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
     call_settings,
-    check_conversation,
-    check_many,
 )
 from gptimage.engine.config import DEFAULT_TIMEOUT, ClientSettings, Settings
 from gptimage.engine.connections import connection
 from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.signatures import shows
-from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
 from gptimage.transport.openai_sdk import AsyncSDK
 from gptimage.transport.protocols import AsyncTransport
@@ -49,7 +47,7 @@ from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
-    from gptimage.batch import AsyncBatch, AsyncBatchParts
+    from gptimage.batch import AsyncBatch
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.checks import AnyCheck
@@ -237,31 +235,15 @@ class AsyncImageClient(AsyncCheckingClient):
         self, requests: Iterable[RequestInput], **options: Unpack[BatchOptions]
     ) -> AsyncBatch:
         """Send requests for half the price; see `ImageClient.submit_batch`."""
-        from gptimage.batch import AsyncBatch
+        from gptimage.batch import AsyncBatch, AsyncBatchParts
 
-        return await AsyncBatch.submit(self._batch_parts(), requests, **options)
+        return await AsyncBatch.submit(self._batch_parts(AsyncBatchParts), requests, **options)
 
     async def open_batch(self, where: StatePath) -> AsyncBatch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``)."""
-        from gptimage.batch import AsyncBatch
+        from gptimage.batch import AsyncBatch, AsyncBatchParts
 
-        return await AsyncBatch.open(self._batch_parts(), where)
-
-    def _batch_parts(self) -> AsyncBatchParts:
-        from gptimage.batch import AsyncBatchParts
-        from gptimage.transport.protocols import AsyncSupportsDownload
-
-        self._refuse_hook()
-        transport, config = self._transport, self._config
-        if not isinstance(transport, AsyncSupportsDownload):
-            raise ConfigurationError("this transport cannot download, which a batch needs")
-        download = transport.download
-        return AsyncBatchParts(
-            saver=self._saver,
-            accounting=self._accounting,
-            send=lambda request: transport.send(config.delivered(request)),
-            download=lambda request: download(config.delivered(request)),
-        )
+        return await AsyncBatch.open(self._batch_parts(AsyncBatchParts), where)
 
     async def aclose(self) -> None:
         """Release connections; harmless when done twice."""

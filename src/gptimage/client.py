@@ -10,18 +10,16 @@ from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage._internal.keywords import strict
 from gptimage.budget.budget import Usd
 from gptimage.checking_client import CheckingClient
+from gptimage.engine.arguments import check_conversation, check_many
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
     call_settings,
-    check_conversation,
-    check_many,
 )
 from gptimage.engine.config import DEFAULT_TIMEOUT, ClientSettings, Settings
 from gptimage.engine.connections import connection
 from gptimage.engine.runtime import BlockingRuntime
 from gptimage.engine.signatures import shows
-from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
 from gptimage.transport.openai_sdk import SDK
 from gptimage.transport.protocols import Transport
@@ -41,7 +39,7 @@ from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
-    from gptimage.batch import Batch, BatchParts
+    from gptimage.batch import Batch
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.checks import AnyCheck
@@ -356,9 +354,9 @@ class ImageClient(CheckingClient):
             ApiError: The service refused; of several batches, some may be submitted.
             OutcomeUnknownError: It may or may not have been accepted.
         """
-        from gptimage.batch import Batch
+        from gptimage.batch import Batch, BatchParts
 
-        return Batch.submit(self._batch_parts(), requests, **options)
+        return Batch.submit(self._batch_parts(BatchParts), requests, **options)
 
     def open_batch(self, where: StatePath) -> Batch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``).
@@ -366,25 +364,9 @@ class ImageClient(CheckingClient):
         Raises:
             ConfigurationError: The file holds no batch.
         """
-        from gptimage.batch import Batch
+        from gptimage.batch import Batch, BatchParts
 
-        return Batch.open(self._batch_parts(), where)
-
-    def _batch_parts(self) -> BatchParts:
-        from gptimage.batch import BatchParts
-        from gptimage.transport.protocols import SupportsDownload
-
-        self._refuse_hook()
-        transport, config = self._transport, self._config
-        if not isinstance(transport, SupportsDownload):
-            raise ConfigurationError("this transport cannot download, which a batch needs")
-        download = transport.download
-        return BatchParts(
-            saver=self._saver,
-            accounting=self._accounting,
-            send=lambda request: transport.send(config.delivered(request)),
-            download=lambda request: download(config.delivered(request)),
-        )
+        return Batch.open(self._batch_parts(BatchParts), where)
 
     def close(self) -> None:
         """Release connections; harmless when done twice."""

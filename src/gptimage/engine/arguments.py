@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.keywords import (
     clock,
+    file_path,
     flag,
     is_async,
     missing,
     one_of,
     path,
+    plain_int,
     refuse_unknown,
     refused,
     seconds,
@@ -93,6 +95,34 @@ def check_settings(what: str, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if value is not None and name in _CHECKS:
             _CHECKS[name](name, value)
+
+
+def check_many(
+    concurrency: object, checkpoint: object, *, retry_unknown: object, refresh: object
+) -> None:
+    """Refuse what a run of many could not use.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind.
+    """
+    if isinstance(concurrency, bool) or not isinstance(plain_int(concurrency), int):
+        raise refused("concurrency", concurrency, "a whole number, 1 or more")
+    if checkpoint is not None:
+        file_path("checkpoint", checkpoint)
+    flag("retry_unknown", retry_unknown)
+    flag("refresh", refresh)
+
+
+def check_conversation(chat_model: object, image_model: object, *, stateless: object) -> None:
+    """Refuse what a conversation could not use.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind.
+    """
+    for name, value in (("chat_model", chat_model), ("image_model", image_model)):
+        if value is not None:
+            text(name, value)
+    flag("stateless", stateless)
 
 
 def check_timeout(timeout: object) -> None:

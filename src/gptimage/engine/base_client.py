@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self, TypeVar, Unpack
 
 from attrs import define, evolve, field, frozen
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import (
-    file_path,
     flag,
     is_async,
     missing,
-    plain_int,
     refuse_unknown,
     refused,
     text,
@@ -56,6 +54,7 @@ from gptimage.errors import BudgetExceededError, ConfigurationError, OutcomeUnkn
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import Estimate
 from gptimage.observers.protocol import Observer
+from gptimage.transport.http import HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry
 from gptimage.types.request import CallOptions, Generate, Prompt, Sources
@@ -69,6 +68,8 @@ if TYPE_CHECKING:
     from gptimage.store.recovery import SpooledReply
 
 
+PartsT = TypeVar("PartsT")
+
 VARIATION: Final = (
     "Make a new variation of this image: keep its subject, style and mood, "
     "and change composition, viewpoint and details."
@@ -81,34 +82,6 @@ _HOOK: Final = ("before_send", "not_billed")
 _NO_BATCH: Final = (
     "a send hook is not called for batches: submit the batch with the client that has none"
 )
-
-
-def check_many(
-    concurrency: object, checkpoint: object, *, retry_unknown: object, refresh: object
-) -> None:
-    """Refuse what a run of many could not use.
-
-    Raises:
-        ConfigurationError: A value is of the wrong kind.
-    """
-    if isinstance(concurrency, bool) or not isinstance(plain_int(concurrency), int):
-        raise refused("concurrency", concurrency, "a whole number, 1 or more")
-    if checkpoint is not None:
-        file_path("checkpoint", checkpoint)
-    flag("retry_unknown", retry_unknown)
-    flag("refresh", refresh)
-
-
-def check_conversation(chat_model: object, image_model: object, *, stateless: object) -> None:
-    """Refuse what a conversation could not use.
-
-    Raises:
-        ConfigurationError: A value is of the wrong kind.
-    """
-    for name, value in (("chat_model", chat_model), ("image_model", image_model)):
-        if value is not None:
-            text(name, value)
-    flag("stateless", stateless)
 
 
 class SavingHook(SendHook, Protocol):
@@ -327,14 +300,29 @@ class BaseClient:
         twin._sender = evolve(twin._sender, check_running=hook.check_running)
         return twin
 
-    def _refuse_hook(self) -> None:
-        """Refuse a batch from a client whose hook would not be called for it.
+    def _batch_parts(self, kind: Callable[..., PartsT]) -> PartsT:
+        """Return what a batch needs of this client.
+
+        Args:
+            kind: Makes it, for code that waits or for asyncio.
 
         Raises:
-            ConfigurationError: There is a hook.
+            ConfigurationError: The transport cannot download, or there is a hook, which would not
+                be called.
         """
         if self._sender.hook is not None:
             raise ConfigurationError(_NO_BATCH)
+        transport, config = self._config.services.transport, self._config
+        if missing(transport, ("download",)):
+            raise ConfigurationError("this transport cannot download, which a batch needs")
+
+        def send(request: HttpRequest) -> Any:
+            return transport.send(config.delivered(request))
+
+        def download(request: HttpRequest) -> Any:
+            return transport.download(config.delivered(request))
+
+        return kind(saver=self._saver, accounting=self._accounting, send=send, download=download)
 
     async def _generate(
         self, prompt: str | Prompt, options: Mapping[str, Any], how: CallSettings
