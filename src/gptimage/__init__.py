@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # what checkers see; `_MODULES` says the same to Python, and 
     from gptimage.client import ImageClient as ImageClient
     from gptimage.conversation import Turn as Turn
     from gptimage.conversation import TurnCompleted as TurnCompleted
-    from gptimage.engine.config import ClientSettings as ClientSettings
     from gptimage.engine.config import Settings as Settings
     from gptimage.errors import ApiError as ApiError
     from gptimage.errors import AuthenticationError as AuthenticationError
@@ -62,8 +61,6 @@ if TYPE_CHECKING:  # what checkers see; `_MODULES` says the same to Python, and 
     from gptimage.templates import PromptTemplates as PromptTemplates
     from gptimage.transport.retry import Retry as Retry
     from gptimage.types.record import Record as Record
-    from gptimage.types.request import BatchOptions as BatchOptions
-    from gptimage.types.request import CallOptions as CallOptions
     from gptimage.types.request import Edit as Edit
     from gptimage.types.request import EditOptions as EditOptions
     from gptimage.types.request import FileRef as FileRef
@@ -84,7 +81,7 @@ _MODULES: Final = {
     "cache.base": "CacheStats",
     "client": "ImageClient",
     "conversation": "Turn TurnCompleted",
-    "engine.config": "ClientSettings Settings",
+    "engine.config": "Settings",
     "errors": (
         "ApiError AuthenticationError BadRequestError BudgetExceededError CacheError "
         "ConfigurationError FetchError GptImageError ImageDecodeError ImageNotFoundError "
@@ -105,7 +102,7 @@ _MODULES: Final = {
     "templates": "PromptTemplate PromptTemplates",
     "transport.retry": "Retry",
     "types.record": "Record",
-    "types.request": "BatchOptions CallOptions Edit EditOptions FileRef Generate Options Prompt",
+    "types.request": "Edit EditOptions FileRef Generate Options Prompt",
     "types.result": "Completed PartialImage Result",
 }
 """Where each public name lives: its module is imported when the name is first used."""
