@@ -121,7 +121,9 @@ class AsyncImageClient(AsyncCheckingClient):
         self, image: Source, *, prompt: str | Prompt = VARIATION, **options: Unpack[EditCall]
     ) -> Result:
         """Draw variations by an edit; see `ImageClient.variations`."""
-        return (await self._edit(prompt, image, *call_settings(options))).warn(VARIATION_NOTE)
+        return (await self._edit(prompt, image, *call_settings(options))).with_warnings(
+            VARIATION_NOTE
+        )
 
     @shows(CallOptions, Options, EditOptions)
     def stream(

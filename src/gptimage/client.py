@@ -148,7 +148,9 @@ class ImageClient(CheckingClient):
         Raises:
             GptImageError: As `edit`.
         """
-        return run_blocking(self._edit(prompt, image, *call_settings(options))).warn(VARIATION_NOTE)
+        return run_blocking(self._edit(prompt, image, *call_settings(options))).with_warnings(
+            VARIATION_NOTE
+        )
 
     @shows(CallOptions, Options, EditOptions)
     def stream(
