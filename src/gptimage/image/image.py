@@ -8,7 +8,6 @@ only; pixels are decoded when they are needed, and Pillow is imported then.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -158,6 +157,8 @@ class Image:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the bytes, in hex."""
+        import hashlib  # late: loading OpenSSL takes 3 ms
+
         return hashlib.sha256(self.data).hexdigest()
 
     @property

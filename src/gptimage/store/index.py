@@ -31,15 +31,13 @@ if TYPE_CHECKING:
 
 # Words: text as full-text search holds it, and what people type turned into a safe query.
 
-_NO_SPACES: Final = re.compile(
+_NO_SPACES: Final = (
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])"
 )
 """Characters of scripts that put no spaces between words: each becomes a word of its own."""
 
-_EMOJI: Final = re.compile(
-    "[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f]"
-)
+_EMOJI: Final = "[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f]"
 """Arrows, symbols, pictographs and flags: no letters to full-text search, but people type them."""
 
 _PIECES: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
@@ -50,7 +48,10 @@ MAX_QUERY: Final = 2000
 
 def indexed(text: str) -> str:
     """Return the text as it goes into the index."""
-    return _EMOJI.sub(_spelt, _NO_SPACES.sub(r" \1 ", _printable(text)))
+    plain = _printable(text)
+    if plain.isascii():  # before the patterns are compiled, which takes 3 ms of each command
+        return plain
+    return re.sub(_EMOJI, _spelt, re.sub(_NO_SPACES, r" \1 ", plain))
 
 
 def query(text: str) -> str | None:
