@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import zlib
@@ -109,6 +110,12 @@ def test_exiftool_reads_it(drawn: Mapping[str, Image], tmp_path: Path) -> None:
             "AISystemUsed": label.model,
         }
         assert found[name] == expected, name
+
+
+def test_it_reaches_another_process(drawn: Mapping[str, Image]) -> None:
+    """The MCP server and the studio draw in one of their own, and send what comes of it."""
+    for image in drawn.values():
+        assert image.label == pickle.loads(pickle.dumps(image)).label is not None
 
 
 def test_what_the_service_sent_is_untouched(drawn: Mapping[str, Image]) -> None:
