@@ -217,7 +217,7 @@ class AsyncImageClient(AsyncCheckingClient):
     ) -> Result:
         """Draw variations by an edit; see `ImageClient.variations`."""
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return (await self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
+        return (await self._edit(prompt, image, options, how)).with_warnings(VARIATION_NOTE)
 
     @shows(Options, EditOptions)
     def stream(

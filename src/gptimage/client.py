@@ -268,7 +268,7 @@ class ImageClient(CheckingClient):
             GptImageError: As `edit`.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return run_blocking(self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
+        return run_blocking(self._edit(prompt, image, options, how)).with_warnings(VARIATION_NOTE)
 
     @shows(Options, EditOptions)
     def stream(

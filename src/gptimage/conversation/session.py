@@ -248,7 +248,7 @@ class ConversationSession:
             message=message,
         )
         if self.saver.store is not None and turn.exchanges and message is None:
-            result = result.warn(_UNSAVED)
+            result = result.with_warnings(_UNSAVED)
         return evolve(turn, result=result)
 
     def _plan_again(self, head: _ResumePoint | None, inputs: TurnInput) -> TurnPlan:

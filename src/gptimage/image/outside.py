@@ -93,7 +93,7 @@ def keep_outside(
     whole.info.clear()
     if profile := new.info.get("icc_profile"):
         whole.info["icc_profile"] = profile
-    if label := combined([edited.label, first.label]):
+    if label := combined([edited.ai_label, first.ai_label]):
         whole.info[XMP] = label.to_xmp()
     format = edited.format if edited.format in {"png", "jpeg", "webp"} else "png"
     wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75

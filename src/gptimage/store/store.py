@@ -243,7 +243,7 @@ class Store(Reader):
         self.close()
 
     @property
-    def name(self) -> str:
+    def location(self) -> str:
         """The location: a path, or the name of an object store."""
         return self._context.blobs.name
 
@@ -371,7 +371,7 @@ class Store(Reader):
         return self._edit(id, lambda r: evolve(r, alt=alt))
 
     def pin(self, id: str | Record) -> Record:
-        """Keep an image whatever `prune` would do.
+        """Refuse to `prune` or `delete` an image until it is unpinned.
 
         Raises:
             ImageNotFoundError: No image has this id.
@@ -424,7 +424,7 @@ class Store(Reader):
         try:
             return pruning.prune(self._context, retention, dry_run=dry_run)
         except OSError as error:
-            raise StoreError(f"{self.name} cannot be pruned: {reason(error)}") from error
+            raise StoreError(f"{self.location} cannot be pruned: {reason(error)}") from error
 
     def verify(
         self, *, hashes: bool = True, repair: bool = False, grace: timedelta = sync.GRACE
@@ -548,13 +548,13 @@ class Store(Reader):
     def _edit(self, id: str | Record, change: Callable[[Record], Record]) -> Record:
         record = edit(self._context, _sidecar_key(self.get(id)), change)
         if record is None:
-            raise not_found(check_id(id), self.name)
+            raise not_found(check_id(id), self.location)
         return record
 
     def _why_not_removed(self, record: Record) -> StoreError:
         """Return the error for an image that was not removed: it is pinned, or already gone."""
         row = sync.sync(self._context, _sidecar_key(record))
-        return sync.pinned_error(record.id) if row else not_found(record.id, self.name)
+        return sync.pinned_error(record.id) if row else not_found(record.id, self.location)
 
 
 def _sidecar_key(record: Record) -> str:

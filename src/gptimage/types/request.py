@@ -97,7 +97,7 @@ class Prompt:
         """Return the text alone."""
         return self.text
 
-    def with_sentences(self, *, after: int = 0) -> str:
+    def full_text(self, *, after: int = 0) -> str:
         """Return the text with a sentence for each of its images, as the model gets it.
 
         Args:
@@ -321,7 +321,7 @@ def label_for(request: Generate, created: datetime | None) -> Label:
     The time is the service's, if it tells one: the same reply always makes the same files.
     """
     made = Label(model=request.model, created=created)
-    known = [each.label if isinstance(each, Image) else None for each in request.inputs]
+    known = [each.ai_label if isinstance(each, Image) else None for each in request.inputs]
     return combined(known, made) or made
 
 
@@ -335,6 +335,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "negative_prompt": "say in the prompt what to leave out",
     "image": "it is called images here, and belongs to edit()",
     "stream": "call stream() instead",
+    "use_cache": "refresh=True sends again and replaces what the cache has",
     "images": "images to start from belong to edit()",
     **dict.fromkeys(("mask", "markup", "input_fidelity", "outside"), "it belongs to edit()"),
 }

@@ -182,7 +182,7 @@ def _pending(client: ImageClient, key: str) -> Iterator[PendingReply]:
         found = PendingReplies().abandoned(older_than=timedelta(0))
     except StoreError:  # a folder that cannot be read is no reason to wait for it
         return iter(())
-    own = (None, client.store.name if client.store is not None else None)
+    own = (None, client.store.location if client.store is not None else None)
     return (each for each in found if each.key == key and each.store in own)
 
 
