@@ -115,7 +115,7 @@ def test_exiftool_reads_it(drawn: Mapping[str, Image], tmp_path: Path) -> None:
 def test_it_reaches_another_process(drawn: Mapping[str, Image]) -> None:
     """The MCP server and the studio draw in one of their own, and send what comes of it."""
     for image in drawn.values():
-        assert image.label == pickle.loads(pickle.dumps(image)).label is not None
+        assert image.ai_label == pickle.loads(pickle.dumps(image)).ai_label is not None
 
 
 def test_what_the_service_sent_is_untouched(drawn: Mapping[str, Image]) -> None:
