@@ -367,6 +367,22 @@ def test_help_is_light() -> None:
     assert os.environ.get("GPTIMAGE_STORE") is None
 
 
+def test_looking_into_a_store_is_light(store: Store, make: Any) -> None:
+    """A search waits for no package, and no part of the library, that it does not need."""
+    saved = store.save(make.result("A red fox"))[0]
+    code = (
+        "import sys; from gptimage.cli.main import main; main(sys.argv[1:]);"
+        "print({'PIL', 'cattrs', 'filelock', 'httpx2', 'openai', 'gptimage.providers',"
+        "'gptimage.store.prune', 'gptimage.types.result'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, "store", "search", "fox", "--store", store.name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    found, loaded = done.stdout.splitlines()
+    assert found.startswith(saved.id)
+    assert loaded == "set()"
+
+
 def test_similar_and_duplicates(
     run: Run, store: Store, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from attrs import evolve, frozen
@@ -142,12 +141,7 @@ class CallTracker:
     def __enter__(self) -> None:
         """Do nothing yet."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Take note of what reached the caller, and take the prompt out of it."""
         # What is refused here says it to its own program, such as a recording that differs.
         if isinstance(error, Exception) and not isinstance(error, ConfigurationError):
@@ -362,12 +356,7 @@ class _TrackedCall(CallTracker):
             self._emit(Saved, images=tuple(record.id for record in result.stored))
         return result
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         super().__exit__(kind, error, trace)
         if error is None or (self._over and isinstance(error, GeneratorExit)):
             return

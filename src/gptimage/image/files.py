@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from pathlib import Path
@@ -125,6 +124,8 @@ def save(data: bytes, format: str, path: str | os.PathLike[str], *, overwrite: b
     flag("overwrite", overwrite)
     asked = Path(path).expanduser()
     if asked.is_dir() or os.fspath(path).endswith(("/", os.sep)):
+        import hashlib
+
         digest = hashlib.sha256(data).hexdigest()
         asked = asked / f"image-{digest[:8]}.{_extensions(format)[0]}"
     target = with_true_extension(asked, format)

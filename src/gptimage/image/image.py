@@ -8,7 +8,6 @@ only; pixels are decoded when they are needed, and Pillow is imported then.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.keywords import flag
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import codecs, difference, files, transform
 from gptimage.image.difference import TOLERANCE
@@ -157,6 +157,8 @@ class Image:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the bytes, in hex."""
+        import hashlib  # late: loading OpenSSL takes 3 ms
+
         return hashlib.sha256(self.data).hexdigest()
 
     @property
@@ -240,7 +242,11 @@ class Image:
 
         Args:
             data: Whether the file itself is in it, as base64 text under ``base64``.
+
+        Raises:
+            ConfigurationError: ``data`` is neither True nor False.
         """
+        flag("data", data)
         known: dict[str, object] = {
             "format": self.format,
             "width": self.width,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
@@ -287,6 +286,8 @@ def _shipped() -> Models:
 
 
 def _parse(text: bytes, name: str) -> Models:
+    import tomllib
+
     try:
         data = tomllib.loads(text.decode())
         pixels = data.get("pixels", {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol, Unpack, cast
+from typing import TYPE_CHECKING, Final, Protocol, Unpack, cast
 
 from attrs import evolve, frozen
 
@@ -40,7 +40,10 @@ from gptimage.store.similar import (
 from gptimage.store.sync import recover, refresh, sync
 from gptimage.types.record import Record
 from gptimage.types.request import Generate
-from gptimage.types.result import Result
+
+
+if TYPE_CHECKING:
+    from gptimage.types.result import Result
 
 
 _PAGE: Final = 200

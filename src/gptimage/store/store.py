@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from attrs import evolve
@@ -28,7 +26,6 @@ from gptimage.errors import (
     InvalidRequestError,
     StoreError,
 )
-from gptimage.store import prune as pruning
 from gptimage.store import save as saving
 from gptimage.store import search, sidecar, sync
 from gptimage.store.blobs import Blobs
@@ -36,19 +33,19 @@ from gptimage.store.context import StoreContext, not_found, warn
 from gptimage.store.index import Index, IndexEntry, same
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, check_id, is_id, stem
-from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Reader
 from gptimage.store.search import Filters
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
 from gptimage.store.similar import hash_of
 from gptimage.types.record import Record
-from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:  # imported when they are needed: looking into a store needs none of them
     from gptimage.store.export import ExportReport
+    from gptimage.store.prune import PruneReport, Retention
     from gptimage.store.recovery import PendingReplies, RecoverReport
     from gptimage.store.verify import VerifyReport
+    from gptimage.types.result import Result
 
 
 # Editing a sidecar so that whoever changes it at the same time is not overwritten.
@@ -179,6 +176,8 @@ def _index_path(blobs: Blobs, index: str | os.PathLike[str] | None) -> Path:
     elif blobs.folder is not None:
         path = blobs.folder / INDEX
     else:
+        import hashlib
+
         name = hashlib.sha256(blobs.name.encode()).hexdigest()[:16]
         path = cache_folder() / f"index-{name}.sqlite"
     try:
@@ -233,12 +232,7 @@ class Store(Reader):
         """Use the store in a ``with`` block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 
@@ -398,11 +392,13 @@ class Store(Reader):
             ImageNotFoundError: No image has this id.
             StoreError: It is pinned, or cannot be removed.
         """
+        from gptimage.store.prune import sweep_inputs
+
         record = self.get(id)
         try:
             if sync.remove(self._context, _sidecar_key(record)) is None:
                 raise self._why_not_removed(record)
-            pruning.sweep_inputs(self._context, inputs(record.request))
+            sweep_inputs(self._context, inputs(record.request))
         except (OSError, UnreadableSidecarError) as error:
             raise StoreError(f"{record.id} cannot be removed: {reason(error)}") from error
 
@@ -420,9 +416,11 @@ class Store(Reader):
             ConfigurationError: ``dry_run`` is neither True nor False.
             StoreError: The store or the index cannot be read or written.
         """
+        from gptimage.store.prune import prune
+
         flag("dry_run", dry_run)
         try:
-            return pruning.prune(self._context, retention, dry_run=dry_run)
+            return prune(self._context, retention, dry_run=dry_run)
         except OSError as error:
             raise StoreError(f"{self.location} cannot be pruned: {reason(error)}") from error
 

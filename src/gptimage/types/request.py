@@ -6,7 +6,8 @@ unpack them, the values hold what they name, and ``validation.py`` checks it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -228,6 +229,46 @@ class EditOptions(Options, total=False):
     markup: Source | None
     input_fidelity: Fidelity | None
     outside: Outside | None
+
+
+class CallOptions(TypedDict, total=False):
+    """Options of one call that are not about its image.
+
+    Attributes:
+        refresh: Send the request even if the cache has its reply, and replace that.
+        tags: Tags for the store.
+        timeout: Seconds to wait for each response; the client's when left out.
+        extra_headers: Headers sent with each request, besides the client's.
+    """
+
+    refresh: bool
+    tags: Iterable[str]
+    timeout: float | None
+    extra_headers: Mapping[str, str] | None
+
+
+class GenerateCall(Options, CallOptions, total=False):
+    """All keywords of ``generate``."""
+
+
+class EditCall(EditOptions, CallOptions, total=False):
+    """All keywords of ``edit`` and its kin."""
+
+
+class BatchOptions(TypedDict, total=False):
+    """Options of a batch.
+
+    Attributes:
+        state: A file that lets another process go on, and never submits twice.
+        metadata: Your words about the batch, kept by the service: up to 15 short texts.
+        max_lines: Requests in one batch of the service; a larger job is several.
+        max_bytes: Bytes of one batch's file of requests.
+    """
+
+    state: str | os.PathLike[str] | None
+    metadata: Mapping[str, str] | None
+    max_lines: int
+    max_bytes: int
 
 
 def _size(value: str | Sequence[int] | Size | None) -> Size | None:
