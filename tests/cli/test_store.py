@@ -43,7 +43,7 @@ def run(parser: argparse.ArgumentParser, store: Store, capsys: pytest.CaptureFix
 
     def run_(*words: str, as_json: bool = True) -> tuple[int, Any]:
         extra = ["--json"] if as_json else []
-        args = parser.parse_args([*words, "--store", store.name, *extra])
+        args = parser.parse_args([*words, "--store", store.location, *extra])
         code = args.func(args)
         printed = capsys.readouterr().out
         return code, json.loads(printed) if as_json else printed
@@ -283,7 +283,7 @@ def test_where_the_store_is(
 ) -> None:
     """The environment names it, else it is in the user's images folder."""
     id = store.save(make.result())[0].id
-    monkeypatch.setenv("GPTIMAGE_STORE", store.name)
+    monkeypatch.setenv("GPTIMAGE_STORE", store.location)
     args = parser.parse_args(["history"])
     assert args.func(args) == 0
     assert id in capsys.readouterr().out
@@ -352,6 +352,22 @@ def test_moments() -> None:
     for text in ("yesterday", "", "0001-01-01", "999999999w"):
         with pytest.raises(argparse.ArgumentTypeError, match="write a time"):
             moment(text)
+
+
+def test_looking_into_a_store_is_light(store: Store, make: Any) -> None:
+    """A search waits for no package, and no part of the library, that it does not need."""
+    saved = store.save(make.result("A red fox"))[0]
+    code = (
+        "import sys; from gptimage.cli.main import main; main(sys.argv[1:]);"
+        "print({'PIL', 'cattrs', 'filelock', 'httpx2', 'openai', 'gptimage.providers',"
+        "'gptimage.store.prune', 'gptimage.types.result'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, "store", "search", "fox", "--store", store.name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    found, loaded = done.stdout.splitlines()
+    assert found.startswith(saved.id)
+    assert loaded == "set()"
 
 
 def test_similar_and_duplicates(

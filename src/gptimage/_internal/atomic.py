@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +47,8 @@ def replace(path: Path, *parts: Data, mode: int = PRIVATE, fsync: bool = True) -
     Raises:
         OSError: It cannot be written; what had the name is untouched.
     """
-    temporary = path.with_name(f".gptimage-{secrets.token_hex(8)}.tmp")
+    # As random as `secrets`, without the 5 ms that its import takes from each command.
+    temporary = path.with_name(f".gptimage-{os.urandom(8).hex()}.tmp")
     create(temporary, *parts, mode=mode, fsync=fsync)
     try:
         temporary.replace(path)

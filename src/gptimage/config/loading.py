@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -442,6 +441,8 @@ def parse_file(path: Path, problems: list[str], *, in_tool: bool = False) -> Map
         problems: Receives a sentence if it cannot be read.
         in_tool: Whether only those of ``[tool.gptimage]`` count.
     """
+    import tomllib  # late: most machines have no such file
+
     try:
         with path.open("rb") as file:
             keys: Any = tomllib.loads(file.read(_LARGEST).decode("utf-8-sig"))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from gptimage._internal.user_dirs import make_private
 from gptimage.config import Config
 from gptimage.errors import ConfigurationError
-from gptimage.providers import DEFAULT
 
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ def client_arguments(
     Raises:
         ConfigurationError: A part cannot be made.
     """
+    from gptimage.providers import DEFAULT  # late: looking into a store needs no provider
+
     chosen = settings.get("provider")
     # Its key and address are those of the provider it names, and must not go to another.
     foreign = chosen is not None and chosen != (config.provider or DEFAULT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from pathlib import Path
@@ -44,6 +43,13 @@ def read_path(path: str | os.PathLike[str]) -> bytes:
 
 def read_binary(file: BinaryFile) -> bytes:
     """Return the rest of an open binary file; see `Image.from_file`."""
+    if not hasattr(file, "read"):
+        raise InvalidRequestError(
+            "from_file takes an open file: Image.open and Image.from_path take its path",
+            field="file",
+            value=file,
+            allowed="a binary file",
+        )
     data: object = file.read()
     if not isinstance(data, (bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance]  # text files
         raise InvalidRequestError(
@@ -118,6 +124,8 @@ def save(data: bytes, format: str, path: str | os.PathLike[str], *, overwrite: b
     flag("overwrite", overwrite)
     asked = Path(path).expanduser()
     if asked.is_dir() or os.fspath(path).endswith(("/", os.sep)):
+        import hashlib
+
         digest = hashlib.sha256(data).hexdigest()
         asked = asked / f"image-{digest[:8]}.{_extensions(format)[0]}"
     target = with_true_extension(asked, format)

@@ -9,8 +9,6 @@ from gptimage._internal.user_dirs import default_folder as default_folder
 from gptimage._internal.user_dirs import state_folder as state_folder
 from gptimage.store.context import StoreWarning as StoreWarning
 from gptimage.store.local_blobs import FileBlobs as FileBlobs
-from gptimage.store.prune import PruneReport as PruneReport
-from gptimage.store.prune import Retention as Retention
 from gptimage.store.reader import CanRun as CanRun
 from gptimage.store.reader import Lineage as Lineage
 from gptimage.store.search import Filters as Filters
@@ -27,6 +25,8 @@ from gptimage.types.record import Record as Record
 
 if TYPE_CHECKING:
     from gptimage.store.export import ExportReport as ExportReport
+    from gptimage.store.prune import PruneReport as PruneReport
+    from gptimage.store.prune import Retention as Retention
     from gptimage.store.recovery import PendingReplies as PendingReplies
     from gptimage.store.recovery import PendingReply as PendingReply
     from gptimage.store.recovery import RecoverReport as RecoverReport
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 else:
     _LATER: Final = {
         "export": "ExportReport",
+        "prune": "PruneReport Retention",
         "recovery": "PendingReplies PendingReply RecoverReport SpooledReply note_of",
         "verify": "Problem VerifyReport",
     }

@@ -31,15 +31,13 @@ if TYPE_CHECKING:
 
 # Words: text as full-text search holds it, and what people type turned into a safe query.
 
-_NO_SPACES: Final = re.compile(
+_NO_SPACES: Final = (
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])"
 )
 """Characters of scripts that put no spaces between words: each becomes a word of its own."""
 
-_EMOJI: Final = re.compile(
-    "[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f]"
-)
+_EMOJI: Final = "[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f]"
 """Arrows, symbols, pictographs and flags: no letters to full-text search, but people type them."""
 
 _PIECES: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
@@ -50,7 +48,10 @@ MAX_QUERY: Final = 2000
 
 def indexed(text: str) -> str:
     """Return the text as it goes into the index."""
-    return _EMOJI.sub(_spelt, _NO_SPACES.sub(r" \1 ", _printable(text)))
+    plain = _printable(text)
+    if plain.isascii():  # before the patterns are compiled, which takes 3 ms of each command
+        return plain
+    return re.sub(_EMOJI, _spelt, re.sub(_NO_SPACES, r" \1 ", plain))
 
 
 def query(text: str) -> str | None:
@@ -107,85 +108,7 @@ def digest_bytes(sha256: str) -> bytes:
 
 # Sidecars as the index keeps them: packed, because most of each is the names of its fields.
 
-_USUAL: Final = b"""  "parent": "img_20261120T1",
-  "background": "auto",
-  "quality": "high",
-  "quality": "medium",
-    "stream": true
-  "images": [
-      {
-        "key": "inputs/
-  "usage": null,
-  "original": {
-    "file": ".original.
-  "sources": [],
-  "provenance": true,
-  "sandbox": true,
-{
-  "gptimage": 1,
-  "id": "img_20261120T120000000000_",
-  "operation": "edit",
-  "operation": "generate",
-  "model": "gpt-image-2.5-flare",
-  "format": "png",
-  "width": 1024,
-  "height": 1024,
-  "bytes": 2,
-  "sha256": "",
-  "parent": null,
-  "response_id": null,
-  "call_id": null,
-  "index": 1,
-  "pinned": false,
-  "provenance": false,
-  "digital_source": null,
-  "digital_source": "trainedAlgorithmicMedia",
-  "perceptual_hash": "",
-  "alt": null,
-  "template": null,
-  "version": "0.1.0",
-  "request_id": "req_",
-  "sandbox": false,
-  "created": "2026-11-20T12:00:00.000000Z",
-  "made": "2026-11-20T12:00:00.000000Z",
-  "of": 1,
-  "request": {
-    "operation": "generate",
-    "prompt": "A ",
-    "model": "gpt-image-2.5-flare",
-    "size": "1024x1024",
-    "quality": "low",
-    "stream": false
-  },
-  "effective": {
-    "model": "gpt-image-2.5-flare",
-    "n": 1,
-    "size": "1024x1024",
-    "format": "png",
-    "quality": "low",
-    "background": null
-    "background": "opaque"
-  },
-  "usage": {
-    "input_tokens": 1,
-    "output_tokens": 1,
-    "total_tokens": 1,
-    "text_tokens": 1,
-    "image_tokens": 0,
-    "output_text_tokens": 0,
-    "svg_tokens": null
-  },
-  "cost_usd": "0.0",
-  "cost_is_upper_bound": true,
-  "file": "img_20261120T120000000000_.png",
-  "original": null,
-  "sources": [
-    "
-  ],
-  "tags": [],
-  "warnings": []
-}
-"""
+_USUAL: Final = Path(__file__).with_name("usual_sidecar.txt").read_text("utf-8").encode()
 """What sidecars have in common. Only changed with `LAYOUT`: rows were packed with it."""
 
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
@@ -30,7 +30,10 @@ from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
 from gptimage.store.sidecar import input_images, key_of, request_to_json
 from gptimage.types.record import MAX_ALT, Original, Record
-from gptimage.types.result import Result
+
+
+if TYPE_CHECKING:
+    from gptimage.types.result import Result
 
 
 OWNER: Final = "rescued_for"
@@ -248,7 +251,7 @@ def _pending_image(
         batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
-        digital_source=None if image.label is None else image.label.source,
+        digital_source=None if image.ai_label is None else image.ai_label.source,
         template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from attrs import evolve
@@ -28,7 +26,6 @@ from gptimage.errors import (
     InvalidRequestError,
     StoreError,
 )
-from gptimage.store import prune as pruning
 from gptimage.store import save as saving
 from gptimage.store import search, sidecar, sync
 from gptimage.store.blobs import Blobs
@@ -36,19 +33,19 @@ from gptimage.store.context import StoreContext, not_found, warn
 from gptimage.store.index import Index, IndexEntry, same
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, check_id, is_id, stem
-from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Reader
 from gptimage.store.search import Filters
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
 from gptimage.store.similar import hash_of
 from gptimage.types.record import Record
-from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:  # imported when they are needed: looking into a store needs none of them
     from gptimage.store.export import ExportReport
+    from gptimage.store.prune import PruneReport, Retention
     from gptimage.store.recovery import PendingReplies, RecoverReport
     from gptimage.store.verify import VerifyReport
+    from gptimage.types.result import Result
 
 
 # Editing a sidecar so that whoever changes it at the same time is not overwritten.
@@ -179,6 +176,8 @@ def _index_path(blobs: Blobs, index: str | os.PathLike[str] | None) -> Path:
     elif blobs.folder is not None:
         path = blobs.folder / INDEX
     else:
+        import hashlib
+
         name = hashlib.sha256(blobs.name.encode()).hexdigest()[:16]
         path = cache_folder() / f"index-{name}.sqlite"
     try:
@@ -233,17 +232,12 @@ class Store(Reader):
         """Use the store in a ``with`` block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 
     @property
-    def name(self) -> str:
+    def location(self) -> str:
         """The location: a path, or the name of an object store."""
         return self._context.blobs.name
 
@@ -371,7 +365,7 @@ class Store(Reader):
         return self._edit(id, lambda r: evolve(r, alt=alt))
 
     def pin(self, id: str | Record) -> Record:
-        """Keep an image whatever `prune` would do.
+        """Refuse to `prune` or `delete` an image until it is unpinned.
 
         Raises:
             ImageNotFoundError: No image has this id.
@@ -398,11 +392,13 @@ class Store(Reader):
             ImageNotFoundError: No image has this id.
             StoreError: It is pinned, or cannot be removed.
         """
+        from gptimage.store.prune import sweep_inputs
+
         record = self.get(id)
         try:
             if sync.remove(self._context, _sidecar_key(record)) is None:
                 raise self._why_not_removed(record)
-            pruning.sweep_inputs(self._context, inputs(record.request))
+            sweep_inputs(self._context, inputs(record.request))
         except (OSError, UnreadableSidecarError) as error:
             raise StoreError(f"{record.id} cannot be removed: {reason(error)}") from error
 
@@ -420,11 +416,13 @@ class Store(Reader):
             ConfigurationError: ``dry_run`` is neither True nor False.
             StoreError: The store or the index cannot be read or written.
         """
+        from gptimage.store.prune import prune
+
         flag("dry_run", dry_run)
         try:
-            return pruning.prune(self._context, retention, dry_run=dry_run)
+            return prune(self._context, retention, dry_run=dry_run)
         except OSError as error:
-            raise StoreError(f"{self.name} cannot be pruned: {reason(error)}") from error
+            raise StoreError(f"{self.location} cannot be pruned: {reason(error)}") from error
 
     def verify(
         self, *, hashes: bool = True, repair: bool = False, grace: timedelta = sync.GRACE
@@ -548,13 +546,13 @@ class Store(Reader):
     def _edit(self, id: str | Record, change: Callable[[Record], Record]) -> Record:
         record = edit(self._context, _sidecar_key(self.get(id)), change)
         if record is None:
-            raise not_found(check_id(id), self.name)
+            raise not_found(check_id(id), self.location)
         return record
 
     def _why_not_removed(self, record: Record) -> StoreError:
         """Return the error for an image that was not removed: it is pinned, or already gone."""
         row = sync.sync(self._context, _sidecar_key(record))
-        return sync.pinned_error(record.id) if row else not_found(record.id, self.name)
+        return sync.pinned_error(record.id) if row else not_found(record.id, self.location)
 
 
 def _sidecar_key(record: Record) -> str:
