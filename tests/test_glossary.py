@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import gptimage
+from tests.sources import nodes_of
 
 
 PACKAGE = Path(gptimage.__file__).parent
@@ -46,7 +48,9 @@ RETIRED = {
 def names(path: Path) -> Iterator[str]:
     """The names a file gives: its own, functions, classes, arguments, variables, attributes."""
     yield path.stem
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    # Nobody else looks at the trees of all tests, which are too many to be remembered.
+    tests = path.is_relative_to(TESTS)
+    for node in ast.walk(ast.parse(path.read_bytes())) if tests else nodes_of(path):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield name
@@ -60,6 +64,7 @@ def names(path: Path) -> Iterator[str]:
                 pass
 
 
+@cache
 def words(name: str) -> set[str]:
     """``LoopCrew`` and ``loop_crews`` hold the same words."""
     parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")

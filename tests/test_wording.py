@@ -18,6 +18,7 @@ import gptimage_mcp.__main__ as server
 from gptimage.cli import main, parser
 from gptimage.wording import for_assistant, for_command_line
 from gptimage_mcp.content.errors import to_tool_error
+from tests.sources import nodes_of
 
 
 PACKAGE = Path(gptimage.__file__).parent
@@ -67,8 +68,6 @@ NEVER = {
     "secrets.token_urlsafe": "is about values a program passes",
     "result.image.save(...) writes": "is about values a program passes",
     "mismatched_(": "is a regular expression",
-    "repeat(auto-fill": "is CSS",
-    "JSON.parse(": "is JavaScript",
     "PRAGMA": "is SQL",
     "background:url(": "is CSS",
     "FileBlobs(": "is about values a program passes",
@@ -88,16 +87,11 @@ NOT_TOLD = ("sandbox", "cli", "workers", "pytest_plugin.py")
 
 def strings(path: Path, *, docstrings: bool) -> Iterator[str]:
     """Every text of a source file; what an f-string fills in is a pair of braces."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skip = {
-        id(part)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr)
-        for part in node.values
-    }
+    nodes = nodes_of(path)
+    skip = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
     if not docstrings:
-        skip |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+        skip |= {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield "".join(
                 str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
@@ -108,8 +102,13 @@ def strings(path: Path, *, docstrings: bool) -> Iterator[str]:
             yield node.value
 
 
-def sentences() -> Iterator[str]:
+@functools.cache
+def sentences() -> tuple[str, ...]:
     """What the library may say to whoever uses it by one of the doors."""
+    return tuple(_sentences())
+
+
+def _sentences() -> Iterator[str]:
     for path in SOURCES:
         parts = path.relative_to(PACKAGE.parent).parts
         # Values that only a program passes to a constructor are refused there, at no other door.
@@ -138,11 +137,11 @@ def test_no_message_names_python_where_there_is_none(reworded: object) -> None:
 
 def test_no_row_is_left_over() -> None:
     """Advice that no message gives any more is taken off the lists."""
-    from gptimage.wording import _ADVICE
+    from gptimage.wording import _phrases
 
     texts = "\n".join(sentences())
 
-    assert [row[0] for row in _ADVICE if row[0] not in texts] == []
+    assert [row[0] for row in _phrases() if row[0] not in texts] == []
     assert [known for known in NEVER if known not in texts] == []
 
 
@@ -206,8 +205,10 @@ def problem(command: str) -> str:
 
 def test_every_quoted_command_exists() -> None:
     """A command a message, a docstring or a page names is one that runs."""
-    assert len(set(quoted())) > 20
-    assert [why for command in sorted(set(quoted())) if (why := problem(command))] == []
+    found = set(quoted())
+
+    assert len(found) > 20
+    assert [why for command in sorted(found) if (why := problem(command))] == []
 
 
 @pytest.mark.parametrize("command", sorted(set(written())))

@@ -180,7 +180,7 @@ class Instagram(Service):
     def check(cls, text: str, size: Size) -> None:
         """Refuse a shape that Instagram does not show: it goes from 4:5 to 1.91:1."""
         super().check(text, size)
-        if size.pixels is None or not 0.8 <= size.pixels[0] / size.pixels[1] <= 1.91:
+        if size.dimensions is None or not 0.8 <= size.dimensions[0] / size.dimensions[1] <= 1.91:
             raise PublishError(f"--size {size}: Instagram takes pixels from 4:5 to 1.91:1")
         env("PUBLIC_BUCKET")
 

@@ -5,58 +5,58 @@ Reading files, downloading inputs and decoding large replies leave the event loo
 
 from __future__ import annotations
 
-import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Iterable,
-    Mapping,
     Sequence,
 )
 from decimal import Decimal
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._internal.keywords import strict
 from gptimage.budget.budget import Usd
-from gptimage.cache.base import Cache
 from gptimage.checking_client import AsyncCheckingClient
-from gptimage.engine.arguments import check_sandbox, check_settings
+from gptimage.engine.arguments import check_conversation, check_many
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
-    CallSettings,
-    check_batch,
-    check_conversation,
-    check_many,
+    call_settings,
 )
-from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
-from gptimage.engine.connections import connection, sandbox_of
+from gptimage.engine.config import DEFAULT_TIMEOUT, ClientSettings, Settings
+from gptimage.engine.connections import connection
 from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.signatures import shows
-from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
 from gptimage.transport.openai_sdk import AsyncSDK
-from gptimage.transport.protocols import SANDBOX_URL, AsyncTransport
-from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
+from gptimage.transport.protocols import AsyncTransport
+from gptimage.types.request import (
+    BatchOptions,
+    CallOptions,
+    EditCall,
+    EditOptions,
+    Generate,
+    GenerateCall,
+    Options,
+    Prompt,
+    Source,
+    Sources,
+)
 from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
-    from gptimage.batch import AsyncBatch, AsyncBatchParts
+    from gptimage.batch import AsyncBatch
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.checks import AnyCheck
     from gptimage.compare import Case, Comparison
     from gptimage.conversation import AsyncConversation
     from gptimage.conversation.turns import Resume
-    from gptimage.sandbox import Sandbox
-    from gptimage.store import Store
-    from gptimage.templates import PromptTemplates
 
 
-@shows(Settings)
+@shows(ClientSettings, Settings)
 class AsyncImageClient(AsyncCheckingClient):
     """A client that makes and edits images under asyncio; close it, or use ``async with``.
 
@@ -68,11 +68,7 @@ class AsyncImageClient(AsyncCheckingClient):
         openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
             with; it stays yours to close. Its own retries are not used.
         transport: Anything else that sends requests; see `gptimage.transport.AsyncTransport`.
-        store: Where every image is saved: a folder, or a `Store`.
-        cache: Where responses are saved, so that the same request is paid for once: a folder, or
-            what `Cache` makes.
-        templates: The prompt templates of `render`; the built-in ones when left out.
-        **settings: See `Settings`: model, retry, budget, ledger, observers...
+        **settings: See `ClientSettings` and `Settings`: store, cache, model, retry, budget...
 
     Attributes:
         clock: Tells the time (UTC) for everything this client does.
@@ -82,9 +78,10 @@ class AsyncImageClient(AsyncCheckingClient):
             ignored. Nothing was sent.
     """
 
+    _kind = "AsyncImageClient"
     _transport: AsyncTransport
 
-    @shows(Settings)
+    @shows(ClientSettings, Settings)
     def __init__(
         self,
         *,
@@ -93,157 +90,54 @@ class AsyncImageClient(AsyncCheckingClient):
         timeout: float = DEFAULT_TIMEOUT,
         openai: AsyncSDK | None = None,
         transport: AsyncTransport | None = None,
-        store: Store | str | os.PathLike[str] | None = None,
-        cache: Cache | str | os.PathLike[str] | None = None,
-        templates: PromptTemplates | None = None,
-        **settings: Unpack[Settings],
+        **settings: Unpack[ClientSettings],
     ) -> None:
         services = connection(
-            "AsyncImageClient",
+            self._kind,
             settings,
             openai=openai,
             transport=transport,
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
-            templates=templates,
         )
         self._transport = services.transport
-        super().__init__(
-            AsyncRuntime(services.transport_to),
-            services=services,
-            store=store,
-            cache=cache,
-            templates=templates,
-            settings=settings,
-        )
+        super().__init__(AsyncRuntime(services.transport_to), services, settings)
 
-    @classmethod
-    @shows(Settings)
-    def sandbox(
-        cls,
-        sandbox: Sandbox | None = None,
-        *,
-        store: Store | str | os.PathLike[str] | None = None,
-        cache: Cache | str | os.PathLike[str] | None = None,
-        templates: PromptTemplates | None = None,
-        **settings: Unpack[Settings],
-    ) -> Self:
-        """Return a client of the offline sandbox; see `ImageClient.sandbox`."""
-        from gptimage.sandbox import AsyncSandboxTransport
-
-        check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
-        check_sandbox(sandbox)
-        transport = AsyncSandboxTransport(sandbox_of(settings, sandbox))
-        return cls(
-            transport=transport,
-            base_url=SANDBOX_URL,
-            store=store,
-            cache=cache,
-            templates=templates,
-            **settings,
-        )
-
-    @classmethod
-    @shows(Settings)
-    def from_config(
-        cls,
-        file: str | os.PathLike[str] | None = None,
-        *,
-        project: bool = True,
-        **settings: Unpack[Settings],
-    ) -> Self:
-        """Return a client with the shared settings; see `ImageClient.from_config`.
-
-        Args:
-            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
-            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
-            **settings: See `Settings`.
-
-        Raises:
-            ConfigurationError: A setting cannot be used; nothing was sent.
-        """
-        from gptimage.config import load
-        from gptimage.engine.from_config import client_arguments
-
-        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
-        config = load(file=file, project=project)
-        make: Any = cls.sandbox if config.sandbox else cls
-        client: Self = make(**client_arguments(config, settings))
-        return client
-
-    @shows(Options)
-    async def generate(
-        self,
-        prompt: str | Prompt,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
+    @shows(CallOptions, Options)
+    async def generate(self, prompt: str | Prompt, **options: Unpack[GenerateCall]) -> Result:
         """Draw new images; arguments and errors are those of `ImageClient.generate`."""
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return await self._generate(prompt, options, how)
+        return await self._generate(prompt, *call_settings(options))
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     async def edit(
-        self,
-        prompt: str | Prompt,
-        images: Sources,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        self, prompt: str | Prompt, images: Sources, **options: Unpack[EditCall]
     ) -> Result:
         """Change images; arguments and errors are those of `ImageClient.edit`."""
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return await self._edit(prompt, images, options, how)
+        return await self._edit(prompt, images, *call_settings(options))
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     async def variations(
-        self,
-        image: Source,
-        *,
-        prompt: str | Prompt = VARIATION,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        self, image: Source, *, prompt: str | Prompt = VARIATION, **options: Unpack[EditCall]
     ) -> Result:
         """Draw variations by an edit; see `ImageClient.variations`."""
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return (await self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
+        return (await self._edit(prompt, image, *call_settings(options))).with_warnings(
+            VARIATION_NOTE
+        )
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     def stream(
-        self,
-        prompt: str | Prompt,
-        images: Sources | None = None,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditCall]
     ) -> AsyncIterator[PartialImage | Completed]:
         """Draw or edit with previews; arguments and errors are those of `ImageClient.stream`.
 
         Nothing is checked or sent before the first step of the iteration.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return self._stream(prompt, images, options, how)
+        return self._stream(prompt, images, *call_settings(options))
 
     @shows(Options, EditOptions)
     async def estimate(
-        self,
-        prompt: str | Prompt,
-        images: Sources | None = None,
-        **options: Unpack[EditOptions],
+        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Estimate | None:
         """Return what a call with these arguments may cost; see `ImageClient.estimate`."""
         return await self._estimate(prompt, images, options)
@@ -255,18 +149,10 @@ class AsyncImageClient(AsyncCheckingClient):
         """Return the most such a call should cost, in USD; see `ImageClient.max_cost`."""
         return await self._max_cost(prompt, images, options)
 
-    async def run(
-        self,
-        request: Generate,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
-        extra_headers: Mapping[str, str] | None = None,
-    ) -> Result:
+    @shows(CallOptions)
+    async def run(self, request: Generate, **options: Unpack[CallOptions]) -> Result:
         """Send a request that is already a value; see `ImageClient.run`."""
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return await self._run(request, how)
+        return await self._run(request, *call_settings(options))
 
     def generate_many(
         self,
@@ -346,49 +232,20 @@ class AsyncImageClient(AsyncCheckingClient):
             stateless=stateless,
         )
 
+    @shows(BatchOptions, max_lines=50_000, max_bytes=200_000_000)
     async def submit_batch(
-        self,
-        requests: Iterable[RequestInput],
-        *,
-        state: StatePath | None = None,
-        metadata: Mapping[str, str] | None = None,
-        max_lines: int = 50_000,
-        max_bytes: int = 200_000_000,
+        self, requests: Iterable[RequestInput], **options: Unpack[BatchOptions]
     ) -> AsyncBatch:
         """Send requests for half the price; see `ImageClient.submit_batch`."""
-        from gptimage.batch import AsyncBatch
+        from gptimage.batch import AsyncBatch, AsyncBatchParts
 
-        check_batch(state, metadata)
-        return await AsyncBatch.submit(
-            self._batch_parts(),
-            requests,
-            state=state,
-            metadata=metadata or {},
-            max_lines=max_lines,
-            max_bytes=max_bytes,
-        )
+        return await AsyncBatch.submit(self._batch_parts(AsyncBatchParts), requests, **options)
 
     async def open_batch(self, where: StatePath) -> AsyncBatch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``)."""
-        from gptimage.batch import AsyncBatch
+        from gptimage.batch import AsyncBatch, AsyncBatchParts
 
-        return await AsyncBatch.open(self._batch_parts(), where)
-
-    def _batch_parts(self) -> AsyncBatchParts:
-        from gptimage.batch import AsyncBatchParts
-        from gptimage.transport.protocols import AsyncSupportsDownload
-
-        self._refuse_hook()
-        transport, config = self._transport, self._config
-        if not isinstance(transport, AsyncSupportsDownload):
-            raise ConfigurationError("this transport cannot download, which a batch needs")
-        download = transport.download
-        return AsyncBatchParts(
-            saver=self._saver,
-            accounting=self._accounting,
-            send=lambda request: transport.send(config.delivered(request)),
-            download=lambda request: download(config.delivered(request)),
-        )
+        return await AsyncBatch.open(self._batch_parts(AsyncBatchParts), where)
 
     async def aclose(self) -> None:
         """Release connections; harmless when done twice."""
@@ -401,11 +258,6 @@ class AsyncImageClient(AsyncCheckingClient):
         """Return the client itself."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Release connections."""
         await self.aclose()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.keywords import strict
-from gptimage.engine.base_client import BaseClient, CallSettings
+from gptimage.engine.base_client import BaseClient, CallSettings, call_settings
 from gptimage.engine.signatures import shows
-from gptimage.types.request import EditOptions, Options, Prompt, Sources
+from gptimage.types.request import CallOptions, EditCall, EditOptions, Options, Prompt, Sources
 
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ class _Base(BaseClient):
         self,
         prompt: str | Prompt,
         images: Sources | None,
-        options: EditOptions,
         checks: Sequence[AnyCheck],
         budget: Usd | None,
+        options: Mapping[str, Any],
         how: CallSettings,
     ) -> Attempts:
         from gptimage.checks.attempts import best_of
 
-        several: EditOptions = options if options.get("n") is not None else {**options, "n": 4}
+        several = options if options.get("n") is not None else {**options, "n": 4}
         limited = self._within(budget)
         draw = partial(limited._draw_any, prompt, images, several)
         return await best_of(limited._parts(), draw, how, checks)
@@ -72,11 +72,11 @@ class _Base(BaseClient):
         self,
         prompt: str | Prompt,
         images: Sources | None,
-        options: EditOptions,
         checks: Sequence[AnyCheck],
         budget: Usd | None,
-        how: CallSettings,
         most: int,
+        options: Mapping[str, Any],
+        how: CallSettings,
     ) -> Attempts:
         from gptimage.checks.attempts import until
 
@@ -141,7 +141,7 @@ class CheckingClient(_Base):
         """
         return run_blocking(self._alt_text(image, purpose, context, language, chat_model))
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     def best_of(
         self,
         prompt: str | Prompt,
@@ -149,11 +149,7 @@ class CheckingClient(_Base):
         *,
         checks: Sequence[AnyCheck],
         budget: Usd | None = None,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        **options: Unpack[EditCall],
     ) -> Attempts:
         """Draw several images in one call, check each, and say which is the best.
 
@@ -162,19 +158,15 @@ class CheckingClient(_Base):
             images: Images to start from, for an edit.
             checks: What the images should be; see `gptimage.checks`.
             budget: The most that the call and its questions together may cost, in USD.
-            refresh: Send the request even if the cache has its reply, and replace that.
-            tags: Tags for the store, besides one that all images of this call get.
-            timeout: Seconds to wait for each response; the client's when left out.
-            extra_headers: Headers sent with each request, besides the client's.
-            **options: See `EditOptions`; ``n`` says how many images, 4 when left out.
+            **options: See `CallOptions` and `EditOptions`; ``n`` is 4 when left out, and the
+                images get a common tag besides ``tags``.
 
         Raises:
             GptImageError: As `generate` and `edit`. A check that fails itself raises nothing.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return run_blocking(self._best_of(prompt, images, options, checks, budget, how))
+        return run_blocking(self._best_of(prompt, images, checks, budget, *call_settings(options)))
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     def until(
         self,
         prompt: str | Prompt,
@@ -183,11 +175,7 @@ class CheckingClient(_Base):
         checks: Sequence[AnyCheck],
         most: int = 3,
         budget: Usd | None = None,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        **options: Unpack[EditCall],
     ) -> Attempts:
         """Draw until an image passes every check, one call after another.
 
@@ -198,11 +186,8 @@ class CheckingClient(_Base):
             most: The most calls, 1 to 20.
             budget: The most that all calls and questions together may cost, in USD; the attempts
                 end where the next one could cross it.
-            refresh: Send also the first request even if the cache has its reply.
-            tags: Tags for the store, besides one that all attempts get.
-            timeout: Seconds to wait for each response; the client's when left out.
-            extra_headers: Headers sent with each request, besides the client's.
-            **options: See `EditOptions`.
+            **options: See `CallOptions` and `EditOptions`; ``refresh`` is about the first call
+                alone, and the attempts get a common tag besides ``tags``.
 
         Returns:
             Every attempt; look at ``passed``. A call that fails after an image was made ends the
@@ -211,8 +196,9 @@ class CheckingClient(_Base):
         Raises:
             GptImageError: As `generate` and `edit`, when the first call fails.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return run_blocking(self._until(prompt, images, options, checks, budget, how, most))
+        return run_blocking(
+            self._until(prompt, images, checks, budget, most, *call_settings(options))
+        )
 
 
 class AsyncCheckingClient(_Base):
@@ -238,7 +224,7 @@ class AsyncCheckingClient(_Base):
         """Have the chat model write an image's text alternative; see `ImageClient.alt_text`."""
         return await self._alt_text(image, purpose, context, language, chat_model)
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     async def best_of(
         self,
         prompt: str | Prompt,
@@ -246,17 +232,12 @@ class AsyncCheckingClient(_Base):
         *,
         checks: Sequence[AnyCheck],
         budget: Usd | None = None,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        **options: Unpack[EditCall],
     ) -> Attempts:
         """Draw several images and say which is the best; see `ImageClient.best_of`."""
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return await self._best_of(prompt, images, options, checks, budget, how)
+        return await self._best_of(prompt, images, checks, budget, *call_settings(options))
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     async def until(
         self,
         prompt: str | Prompt,
@@ -265,12 +246,7 @@ class AsyncCheckingClient(_Base):
         checks: Sequence[AnyCheck],
         most: int = 3,
         budget: Usd | None = None,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        **options: Unpack[EditCall],
     ) -> Attempts:
         """Draw until an image passes every check; see `ImageClient.until`."""
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return await self._until(prompt, images, options, checks, budget, how, most)
+        return await self._until(prompt, images, checks, budget, most, *call_settings(options))

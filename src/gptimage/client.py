@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from decimal import Decimal
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage._internal.keywords import strict
 from gptimage.budget.budget import Usd
-from gptimage.cache.base import Cache
 from gptimage.checking_client import CheckingClient
-from gptimage.engine.arguments import check_sandbox, check_settings
+from gptimage.engine.arguments import check_conversation, check_many
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
-    CallSettings,
-    check_batch,
-    check_conversation,
-    check_many,
+    call_settings,
 )
-from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
-from gptimage.engine.connections import connection, sandbox_of
+from gptimage.engine.config import DEFAULT_TIMEOUT, ClientSettings, Settings
+from gptimage.engine.connections import connection
 from gptimage.engine.runtime import BlockingRuntime
 from gptimage.engine.signatures import shows
-from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
 from gptimage.transport.openai_sdk import SDK
-from gptimage.transport.protocols import SANDBOX_URL, Transport
-from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
+from gptimage.transport.protocols import Transport
+from gptimage.types.request import (
+    BatchOptions,
+    CallOptions,
+    EditCall,
+    EditOptions,
+    Generate,
+    GenerateCall,
+    Options,
+    Prompt,
+    Source,
+    Sources,
+)
 from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
-    from gptimage.batch import Batch, BatchParts
+    from gptimage.batch import Batch
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.checks import AnyCheck
     from gptimage.compare import Case, Comparison
     from gptimage.conversation import Conversation
     from gptimage.conversation.turns import Resume
-    from gptimage.sandbox import Sandbox
-    from gptimage.store import Store
-    from gptimage.templates import PromptTemplates
 
 
-@shows(Settings)
+@shows(ClientSettings, Settings)
 class ImageClient(CheckingClient):
     """A client that makes and edits images, for several threads; close it, or use ``with``.
 
@@ -59,11 +60,7 @@ class ImageClient(CheckingClient):
         openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
             stays yours to close. Its own retries are not used.
         transport: Anything else that sends requests; see `gptimage.transport.Transport`.
-        store: Where every image is saved: a folder, or a `Store`.
-        cache: Where responses are saved, so that the same request is paid for once: a folder, or
-            what `Cache` makes.
-        templates: The prompt templates of `render`; the built-in ones when left out.
-        **settings: See `Settings`: model, retry, budget, ledger, observers...
+        **settings: See `ClientSettings` and `Settings`: store, cache, model, retry, budget...
 
     Attributes:
         clock: Tells the time (UTC) for everything this client does.
@@ -73,9 +70,10 @@ class ImageClient(CheckingClient):
             ignored. Nothing was sent.
     """
 
+    _kind = "ImageClient"
     _transport: Transport
 
-    @shows(Settings)
+    @shows(ClientSettings, Settings)
     def __init__(
         self,
         *,
@@ -84,118 +82,28 @@ class ImageClient(CheckingClient):
         timeout: float = DEFAULT_TIMEOUT,
         openai: SDK | None = None,
         transport: Transport | None = None,
-        store: Store | str | os.PathLike[str] | None = None,
-        cache: Cache | str | os.PathLike[str] | None = None,
-        templates: PromptTemplates | None = None,
-        **settings: Unpack[Settings],
+        **settings: Unpack[ClientSettings],
     ) -> None:
         services = connection(
-            "ImageClient",
+            self._kind,
             settings,
             openai=openai,
             transport=transport,
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
-            templates=templates,
         )
         self._transport = services.transport
-        super().__init__(
-            BlockingRuntime(services.transport_to),
-            services=services,
-            store=store,
-            cache=cache,
-            templates=templates,
-            settings=settings,
-        )
+        super().__init__(BlockingRuntime(services.transport_to), services, settings)
 
-    @classmethod
-    @shows(Settings)
-    def sandbox(
-        cls,
-        sandbox: Sandbox | None = None,
-        *,
-        store: Store | str | os.PathLike[str] | None = None,
-        cache: Cache | str | os.PathLike[str] | None = None,
-        templates: PromptTemplates | None = None,
-        **settings: Unpack[Settings],
-    ) -> Self:
-        """Return a client of the offline sandbox: no key, no network, no cost, the same code path.
-
-        Args:
-            sandbox: The sandbox to use, for its settings and its log; a new one when left out.
-            store: Where every image is saved.
-            cache: Where responses are saved.
-            templates: The prompt templates of `render`.
-            **settings: See `Settings`.
-        """
-        from gptimage.sandbox import SandboxTransport
-
-        check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
-        check_sandbox(sandbox)
-        transport = SandboxTransport(sandbox_of(settings, sandbox))
-        return cls(
-            transport=transport,
-            base_url=SANDBOX_URL,
-            store=store,
-            cache=cache,
-            templates=templates,
-            **settings,
-        )
-
-    @classmethod
-    @shows(Settings)
-    def from_config(
-        cls,
-        file: str | os.PathLike[str] | None = None,
-        *,
-        project: bool = True,
-        **settings: Unpack[Settings],
-    ) -> Self:
-        """Make a client with the settings that the command line uses, too.
-
-        What is given here beats what is configured.
-
-        The store and the ledger are the user's usual ones where no setting names others.
-
-        Args:
-            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
-            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
-            **settings: See `Settings`.
-
-        Raises:
-            ConfigurationError: A setting cannot be used; nothing was sent.
-        """
-        from gptimage.config import load
-        from gptimage.engine.from_config import client_arguments
-
-        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
-        config = load(file=file, project=project)
-        make: Any = cls.sandbox if config.sandbox else cls
-        client: Self = make(**client_arguments(config, settings))
-        return client
-
-    @shows(Options)
-    def generate(
-        self,
-        prompt: str | Prompt,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
+    @shows(CallOptions, Options)
+    def generate(self, prompt: str | Prompt, **options: Unpack[GenerateCall]) -> Result:
         """Draw new images.
 
         Args:
             prompt: What to draw, or a rendered template whose recommendations apply
                 where no option says otherwise.
-            refresh: Send the request even if the cache has its reply, and replace that.
-            tags: Tags for the store.
-            timeout: Seconds to wait for this response; the client's when left out.
-            extra_headers: Headers sent with this request, besides the client's.
-            **options: See `Options`.
+            **options: See `CallOptions` and `Options`.
 
         Raises:
             InvalidRequestError: A documented rule is broken; nothing was sent.
@@ -203,21 +111,10 @@ class ImageClient(CheckingClient):
             OutcomeUnknownError: No usable response arrived; it may have been billed.
             StoreError: The images could not be saved; they are in its ``result``.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return run_blocking(self._generate(prompt, options, how))
+        return run_blocking(self._generate(prompt, *call_settings(options)))
 
-    @shows(Options, EditOptions)
-    def edit(
-        self,
-        prompt: str | Prompt,
-        images: Sources,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
-    ) -> Result:
+    @shows(CallOptions, Options, EditOptions)
+    def edit(self, prompt: str | Prompt, images: Sources, **options: Unpack[EditCall]) -> Result:
         """Change images, or draw a new one after them.
 
         Args:
@@ -225,11 +122,8 @@ class ImageClient(CheckingClient):
             images: One image or up to 16: paths, bytes, open files, PIL images, ``http(s)``
                 or ``data:`` URLs, `Image` values, ids of uploaded files (``file-...``), or
                 ids (``img_...``) and records of the client's store.
-            refresh: Send the request even if the cache has its reply, and replace that.
-            tags: Tags for the store.
-            timeout: Seconds to wait for this response; the client's when left out.
-            extra_headers: Headers sent with this request, besides the client's.
-            **options: See `EditOptions`; ``mask`` says where the first image may change.
+            **options: See `CallOptions` and `EditOptions`; ``mask`` says where the first image may
+                change.
 
         Raises:
             InvalidRequestError: A rule is broken, or an input is no image; nothing was sent.
@@ -238,49 +132,29 @@ class ImageClient(CheckingClient):
             OutcomeUnknownError: No usable response arrived; it may have been billed.
             StoreError: The images could not be saved; they are in its ``result``.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return run_blocking(self._edit(prompt, images, options, how))
+        return run_blocking(self._edit(prompt, images, *call_settings(options)))
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     def variations(
-        self,
-        image: Source,
-        *,
-        prompt: str | Prompt = VARIATION,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        self, image: Source, *, prompt: str | Prompt = VARIATION, **options: Unpack[EditCall]
     ) -> Result:
         """Draw variations of an image, as an edit: the service's own endpoint is retired.
 
         Args:
             image: The image.
             prompt: What may vary.
-            refresh: Send the request even if the cache has its reply, and replace that.
-            tags: Tags for the store.
-            timeout: Seconds to wait for this response; the client's when left out.
-            extra_headers: Headers sent with this request, besides the client's.
-            **options: See `EditOptions`; ``n`` says how many.
+            **options: See `CallOptions` and `EditOptions`; ``n`` says how many.
 
         Raises:
             GptImageError: As `edit`.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return run_blocking(self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
+        return run_blocking(self._edit(prompt, image, *call_settings(options))).with_warnings(
+            VARIATION_NOTE
+        )
 
-    @shows(Options, EditOptions)
+    @shows(CallOptions, Options, EditOptions)
     def stream(
-        self,
-        prompt: str | Prompt,
-        images: Sources | None = None,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **options: Unpack[EditOptions],
+        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditCall]
     ) -> Iterator[PartialImage | Completed]:
         """Draw or edit with previews: any number of `PartialImage`, then one `Completed`.
 
@@ -289,26 +163,19 @@ class ImageClient(CheckingClient):
         Args:
             prompt: What to draw or change.
             images: Images to start from, for an edit.
-            refresh: Send the request even if the cache has its reply, and replace that.
-            tags: Tags for the store.
-            timeout: Seconds to wait for this response; the client's when left out.
-            extra_headers: Headers sent with this request, besides the client's.
-            **options: See `EditOptions`; ``partial_images`` asks for up to 3 previews.
+            **options: See `CallOptions` and `EditOptions`; ``partial_images`` asks for up to 3
+                previews.
 
         Raises:
             ApiError: The service refused, or failed on the way; ``partials`` has the previews.
             OutcomeUnknownError: The stream broke off; ``partials`` has the previews.
             StoreError: The images could not be saved; they are in its ``result``.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return iterate_blocking(self._stream(prompt, images, options, how))
+        return iterate_blocking(self._stream(prompt, images, *call_settings(options)))
 
     @shows(Options, EditOptions)
     def estimate(
-        self,
-        prompt: str | Prompt,
-        images: Sources | None = None,
-        **options: Unpack[EditOptions],
+        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Estimate | None:
         """Return what a call with these arguments may cost, or None when that cannot be known.
 
@@ -333,29 +200,18 @@ class ImageClient(CheckingClient):
         """
         return run_blocking(self._max_cost(prompt, images, options))
 
-    def run(
-        self,
-        request: Generate,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        timeout: float | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-    ) -> Result:
+    @shows(CallOptions)
+    def run(self, request: Generate, **options: Unpack[CallOptions]) -> Result:
         """Send a request that is already a value, such as ``result.request``.
 
         Args:
             request: The request.
-            refresh: Send the request even if the cache has its reply, and replace that.
-            tags: Tags for the store.
-            timeout: Seconds to wait for this response; the client's when left out.
-            extra_headers: Headers sent with this request, besides the client's.
+            **options: See `CallOptions`.
 
         Raises:
             GptImageError: As `generate` and `edit`.
         """
-        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        return run_blocking(self._run(request, how))
+        return run_blocking(self._run(request, *call_settings(options)))
 
     def generate_many(
         self,
@@ -483,24 +339,15 @@ class ImageClient(CheckingClient):
             stateless=stateless,
         )
 
-    @strict("submit_batch")
+    @shows(BatchOptions, max_lines=50_000, max_bytes=200_000_000)
     def submit_batch(
-        self,
-        requests: Iterable[RequestInput],
-        *,
-        state: StatePath | None = None,
-        metadata: Mapping[str, str] | None = None,
-        max_lines: int = 50_000,
-        max_bytes: int = 200_000_000,
+        self, requests: Iterable[RequestInput], **options: Unpack[BatchOptions]
     ) -> Batch:
         """Send requests for half the price, answered within a day.
 
         Args:
             requests: Prompts, dicts of arguments, or requests.
-            state: A file that lets another process go on, and never submits twice.
-            metadata: Your words about the batch, kept by the service: up to 15 short texts.
-            max_lines: Requests in one batch of the service; a larger job is several.
-            max_bytes: Bytes of one batch's file of requests.
+            **options: See `BatchOptions`.
 
         Raises:
             InvalidRequestError: A request is wrong; nothing was submitted.
@@ -509,17 +356,9 @@ class ImageClient(CheckingClient):
             ApiError: The service refused; of several batches, some may be submitted.
             OutcomeUnknownError: It may or may not have been accepted.
         """
-        from gptimage.batch import Batch
+        from gptimage.batch import Batch, BatchParts
 
-        check_batch(state, metadata)
-        return Batch.submit(
-            self._batch_parts(),
-            requests,
-            state=state,
-            metadata=metadata or {},
-            max_lines=max_lines,
-            max_bytes=max_bytes,
-        )
+        return Batch.submit(self._batch_parts(BatchParts), requests, **options)
 
     def open_batch(self, where: StatePath) -> Batch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``).
@@ -527,25 +366,9 @@ class ImageClient(CheckingClient):
         Raises:
             ConfigurationError: The file holds no batch.
         """
-        from gptimage.batch import Batch
+        from gptimage.batch import Batch, BatchParts
 
-        return Batch.open(self._batch_parts(), where)
-
-    def _batch_parts(self) -> BatchParts:
-        from gptimage.batch import BatchParts
-        from gptimage.transport.protocols import SupportsDownload
-
-        self._refuse_hook()
-        transport, config = self._transport, self._config
-        if not isinstance(transport, SupportsDownload):
-            raise ConfigurationError("this transport cannot download, which a batch needs")
-        download = transport.download
-        return BatchParts(
-            saver=self._saver,
-            accounting=self._accounting,
-            send=lambda request: transport.send(config.delivered(request)),
-            download=lambda request: download(config.delivered(request)),
-        )
+        return Batch.open(self._batch_parts(BatchParts), where)
 
     def close(self) -> None:
         """Release connections; harmless when done twice."""
@@ -558,11 +381,6 @@ class ImageClient(CheckingClient):
         """Return the client itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release connections."""
         self.close()

@@ -298,6 +298,8 @@ class BudgetExceededError(GptImageError):
 class TransportError(GptImageError, ConnectionError):
     """The service was never reached, so nothing can have been billed.
 
+    A connection that breaks after the request was sent is an `OutcomeUnknownError`.
+
     Attributes:
         retryable: Whether trying again may help; a wrong address stays wrong.
     """
@@ -333,7 +335,7 @@ class OutcomeUnknownError(GptImageError):
 
 
 class MalformedReplyError(OutcomeUnknownError):
-    """An answer arrived that holds no readable image: HTML, no data, broken base64.
+    """A response arrived that holds no readable image: HTML, no data, broken base64.
 
     Attributes:
         reply: The body as it arrived, so that whatever is in it is not lost.
@@ -427,7 +429,7 @@ class ModerationError(BadRequestError):
 
 
 class AuthenticationError(ApiError):
-    """The key is missing, wrong or revoked (401)."""
+    """The service refused the key: wrong, revoked or of another project (401)."""
 
 
 class PermissionDeniedError(ApiError):
@@ -462,7 +464,9 @@ class CacheError(GptImageError):
 
 
 class StoreError(GptImageError):
-    """Saving failed; the images are paid and safe in memory.
+    """The store could not save, read or change an image.
+
+    Images that could not be saved are paid for and safe in memory.
 
     Attributes:
         result: The result with its images, when one was at hand.

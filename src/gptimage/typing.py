@@ -35,8 +35,10 @@ from gptimage.conversation import Conversation as Conversation
 from gptimage.conversation import FailedCall as FailedCall
 from gptimage.conversation import Resume as Resume
 from gptimage.conversation import Turn as Turn
+from gptimage.conversation import TurnCall as TurnCall
 from gptimage.conversation import TurnCompleted as TurnCompleted
 from gptimage.conversation import TurnOptions as TurnOptions
+from gptimage.engine.config import ClientSettings as ClientSettings
 from gptimage.engine.config import Settings as Settings
 from gptimage.image import Box as Box
 from gptimage.image import Format as Format
@@ -63,6 +65,8 @@ from gptimage.types.parameters import OutputFormat as OutputFormat
 from gptimage.types.parameters import Quality as Quality
 from gptimage.types.record import Original as Original
 from gptimage.types.record import Record as Record
+from gptimage.types.request import BatchOptions as BatchOptions
+from gptimage.types.request import CallOptions as CallOptions
 from gptimage.types.request import EditOptions as EditOptions
 from gptimage.types.request import HasImages as HasImages
 from gptimage.types.request import Options as Options

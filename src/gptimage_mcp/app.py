@@ -73,7 +73,7 @@ class Templates:
 
     def _reread(self) -> gptimage.PromptTemplates:
         try:
-            fresh = self._templates.reload() if self._templates.changed() else self._templates
+            fresh = self._templates.reloaded() if self._templates.changed() else self._templates
         except gptimage.TemplateError as error:
             self._note(str(error))
             return self._templates

@@ -71,7 +71,7 @@ def run(folder: Path, store: gptimage.Store | None, *, dry_run: bool = False) ->
         name = found.path.relative_to(folder).as_posix()
         try:
             image = gptimage.Image.from_bytes(found.data or found.path.read_bytes())
-            if image.sha256 in seen or (store is not None and store.find(image.sha256)):
+            if image.sha256 in seen or (store is not None and store.find_identical(image.sha256)):
                 known += 1
                 continue
             seen.add(image.sha256)

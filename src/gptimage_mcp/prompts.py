@@ -228,7 +228,7 @@ def _about(argument: TemplateArgument) -> str:
 def _text(prompt: gptimage.Prompt) -> str:
     chosen = {name: getattr(prompt, name) for name in _SETTINGS}
     given: dict[str, object] = {k: v for k, v in chosen.items() if v is not None}
-    arguments: dict[str, object] = {"prompt": prompt.with_sentences(), **given}
+    arguments: dict[str, object] = {"prompt": prompt.full_text(), **given}
     introduction = _INTRODUCTION
     if prompt.images:  # drawing after images is an edit; the server must be allowed to read them
         arguments["images"] = [str(each.file) for each in prompt.images]

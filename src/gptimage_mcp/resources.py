@@ -202,7 +202,7 @@ class Resources:
     async def _stats(self, address: Address) -> ReadResourceContents:
         address.takes(path="overview")
         stats = await anyio.to_thread.run_sync(self._app.store.stats)
-        return _json(records.stats(self._app.store.name, stats))
+        return _json(records.stats(self._app.store.location, stats))
 
     async def _model(self, address: Address) -> ReadResourceContents:
         address.takes()

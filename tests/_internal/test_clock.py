@@ -23,6 +23,7 @@ from gptimage.limits import WindowLimiter
 from gptimage.sandbox import Sandbox, SandboxTransport
 from gptimage.store import PendingReplies, Store
 from gptimage.transport.http import HttpReply, HttpRequest
+from tests.sources import nodes_of
 
 
 DAYS = [datetime(2026, 11, 20, 12, tzinfo=UTC), datetime(2031, 5, 1, 12, tzinfo=UTC)]
@@ -41,6 +42,13 @@ ASKS = {
 """Where this machine is asked for the time; the server uses only public names of the library."""
 
 
+CLOCKS = {
+    ("date", "today"), ("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"),
+    ("time", "gmtime"), ("time", "localtime"), ("time", "time"), ("time", "time_ns"),
+}  # fmt: skip
+"""How a module asks this machine."""
+
+
 class Clock:
     """A clock that stands still until it is moved."""
 
@@ -54,14 +62,10 @@ class Clock:
 
 def asked(path: Path) -> Iterator[str]:
     """The machine's clocks a file names, also where it only hands them on."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute):
+    for node in nodes_of(path):
+        if isinstance(node, ast.Attribute) and node.attr in {each[1] for each in CLOCKS}:
             name = ast.unparse(node)
-            if name.split(".")[-2:] in [
-                ["datetime", "now"], ["datetime", "utcnow"], ["date", "today"],
-                ["datetime", "today"], ["time", "time"], ["time", "time_ns"],
-                ["time", "gmtime"], ["time", "localtime"],
-            ]:  # fmt: skip
+            if tuple(name.split(".")[-2:]) in CLOCKS:
                 yield name
 
 

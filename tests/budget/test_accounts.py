@@ -346,8 +346,8 @@ def test_the_first_clock_stays(tmp_path: Path) -> None:
     own = Budget(1, per="day", clock=lambda: NOON)
     taken = Budget(1, per="day", ledger=Ledger(tmp_path / "spend.sqlite"))
     for budget in (own, taken):
-        budget.use_clock((lambda: later) if budget is own else (lambda: NOON))
-        budget.use_clock(lambda: later)
+        budget.set_default_clock((lambda: later) if budget is own else (lambda: NOON))
+        budget.set_default_clock(lambda: later)
         reserve(budget, "0.40").settle(Decimal("0.40"))
 
     assert own.remaining() == taken.remaining() == Decimal("0.60")
@@ -357,9 +357,9 @@ def test_the_first_clock_stays(tmp_path: Path) -> None:
 def test_its_ledger_takes_the_clock_over(tmp_path: Path) -> None:
     """A call of yesterday's test is not overdue for a client whose clock stands still."""
     budget = Budget(1, per="total", ledger=(ledger := Ledger(tmp_path / "spend.sqlite")))
-    budget.attach(ledger)  # the same again: harmless, and so is the same file
-    budget.attach(ledger := Ledger(ledger.path))
-    budget.use_clock(lambda: NOON)
+    budget.use_ledger(ledger)  # the same again: harmless, and so is the same file
+    budget.use_ledger(ledger := Ledger(ledger.path))
+    budget.set_default_clock(lambda: NOON)
     reserve(budget, "0.40")
     unknown = reserve(budget, "0.10")
     unknown.unknown()

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
+import pytest
+
 from gptimage.cache import Cache
 from gptimage.cache import flight as flights
-from gptimage.cache.base import FlightResult, NewReply
+from gptimage.cache.base import FlightResult, Lease, LeaseHeld, NewReply
 from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import GptImageError
 
@@ -68,6 +70,20 @@ class Service:
 def waiting() -> int:
     """How many in this process wait for somebody else's flight."""
     return sum(flight._waiters for flight in list(flights._in_flight.values()))
+
+
+def turned_away(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that is set once this cache has found a lease to be somebody else's."""
+    met, lease = threading.Event(), cache.lease
+
+    def looked(key: str, token: str) -> Lease | LeaseHeld:
+        found = lease(key, token)
+        if isinstance(found, LeaseHeld):
+            met.set()
+        return found
+
+    monkeypatch.setattr(cache, "lease", looked)
+    return met
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -13,7 +13,14 @@ from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import (
     OutcomeUnknownError,
 )
-from tests.cache.single_flight_helpers import KEY, Maker, Service, body, until_waiting
+from tests.cache.single_flight_helpers import (
+    KEY,
+    Maker,
+    Service,
+    body,
+    turned_away,
+    until_waiting,
+)
 
 
 def test_ctrl_c_after_sending_pays_nothing_twice(cache: Cache) -> None:
@@ -47,14 +54,15 @@ def test_ctrl_c_before_sending_lets_somebody_else_ask(cache: Cache) -> None:
 
 
 def test_a_cancelled_leader_lets_another_process_lead_if_nothing_was_sent(
-    elsewhere: Maker,
+    elsewhere: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was given up before sending is no failure of those who wait elsewhere."""
-    service = Service(KeyboardInterrupt(), delay=0.2)
+    first, second, service = elsewhere(), elsewhere(), Service(KeyboardInterrupt(), delay=0)
+    service.go = turned_away(second, monkeypatch)
     with ThreadPoolExecutor(2) as pool:
-        leader = pool.submit(single_flight, elsewhere(), KEY, service, sent=lambda: False)
+        leader = pool.submit(single_flight, first, KEY, service, sent=lambda: False)
         service.begun.wait()
-        shared = single_flight(elsewhere(), KEY, service)
+        shared = single_flight(second, KEY, service)
 
         assert isinstance(leader.exception(), KeyboardInterrupt)
     assert body(shared) == b"reply 2"
@@ -87,11 +95,16 @@ def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: Cache) -> None:
 
 def test_a_paid_reply_reaches_the_cache_although_nobody_waits(cache: Cache) -> None:
     """A caller that gives up on a request that was sent finds the reply next time."""
-    service = Service(delay=0.1)
+    service = Service(delay=0)
+    service.go.clear()
 
     async def main() -> FlightResult:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asingle_flight(cache, KEY, service.awaited), 0.03)
+        task = asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited))
+        await asyncio.to_thread(service.begun.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        service.go.set()
         return await asingle_flight(cache, KEY, service.awaited)
 
     assert body(asyncio.run(main())) == b"reply 1"
@@ -141,7 +154,7 @@ def test_the_last_passenger_to_leave_ends_what_was_not_sent() -> None:
         await until_waiting(2)
         for task in flights:
             task.cancel()
-            await asyncio.sleep(0.01)
+            await asyncio.wait([task])
         turn.set()
         await asyncio.sleep(0.05)
 

@@ -18,11 +18,11 @@ import redis
 
 from gptimage.cache import Cache, CacheEntry
 from gptimage.cache import redis as module
-from gptimage.cache import redis as renewal
 from gptimage.cache.base import LeaseHeld, NewReply
 from gptimage.cache.redis import RedisCache
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError, ConfigurationError
+from tests.cache.single_flight_helpers import turned_away
 
 
 KEY = "g1:" + "a" * 64
@@ -52,10 +52,15 @@ def raw(redis_url: str) -> Iterator[Any]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leases of two seconds: soon outlived, and renewed in time on a busy machine, too."""
-    monkeypatch.setattr(renewal, "LEASE_SECONDS", 2.0)
-    monkeypatch.setattr(module, "LEASE_SECONDS", 2.0)
-    monkeypatch.setattr(renewal, "_EVERY_SECONDS", 0.1)
+    """Leases are renewed ten times a second: nobody has to wait long for it."""
+    monkeypatch.setattr(module, "_EVERY_SECONDS", 0.1)
+
+
+def wait_for_renewal(raw: Any, lease: str) -> None:
+    """Wait until a lease lasts as long as after its start, which it does once it was renewed."""
+    raw.pexpire(lease, 3_600_000)
+    while raw.pttl(lease) > 1000 * module.LEASE_SECONDS:
+        time.sleep(0.02)
 
 
 def patient(url: str, **options: Any) -> RedisCache:
@@ -150,15 +155,16 @@ def test_replies_leave_redis_after_their_time(cache: RedisCache, raw: Any, prefi
 
 
 @pytest.mark.usefixtures("hurried")
-def test_a_lease_outlasts_a_slow_call(redis_url: str, prefix: str) -> None:
-    """A call that takes longer than a lease is still the only one."""
+def test_a_lease_outlasts_a_slow_call(redis_url: str, raw: Any, prefix: str) -> None:
+    """A call that takes longer than a lease is still the only one: the lease begins anew."""
     asked: list[float] = []
     begun = threading.Event()
 
     def slow() -> NewReply:
         asked.append(time.monotonic())
         begun.set()
-        time.sleep(2.5)
+        for _ in range(3):
+            wait_for_renewal(raw, f"{prefix}lease:{KEY}")
         return NewReply(body=b"slow")
 
     caches = [patient(redis_url, prefix=prefix) for _ in range(3)]
@@ -179,7 +185,7 @@ def test_a_released_lease_is_not_renewed(cache: RedisCache, raw: Any, prefix: st
     """Renewing never brings back what was released, and the thread ends when nothing is held."""
     lease = cache.lease(KEY, "mine")
     assert not isinstance(lease, LeaseHeld)
-    time.sleep(2.5)
+    wait_for_renewal(raw, f"{prefix}lease:{KEY}")
     assert raw.get(f"{prefix}lease:{KEY}") == b"mine"
 
     lease.release("over")
@@ -209,7 +215,8 @@ def test_a_lease_that_was_lost_is_not_taken_back(cache: RedisCache, raw: Any, pr
     lease = cache.lease(KEY, "mine")
     assert not isinstance(lease, LeaseHeld)
     raw.set(f"{prefix}lease:{KEY}", "theirs")
-    time.sleep(0.3)
+    while cache._renewal._held:  # until the next renewal has seen it
+        time.sleep(0.02)
     lease.release("over")
 
     assert raw.get(f"{prefix}lease:{KEY}") == b"theirs"
@@ -252,9 +259,12 @@ def test_a_dead_redis_is_a_warning(own_redis: Any) -> None:
     assert [(each.body, each.cached) for each in back] == [(b"fourth", False), (b"fourth", True)]
 
 
-def test_redis_that_dies_during_a_call_costs_no_picture(own_redis: Any) -> None:
+def test_redis_that_dies_during_a_call_costs_no_picture(
+    own_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The one who leads gets the reply; one who waited asks alone; both are warned."""
     leading, waiting = patient(own_redis.url), patient(own_redis.url)
+    waits = turned_away(waiting, monkeypatch)
     begun, go = threading.Event(), threading.Event()
 
     def slow() -> NewReply:
@@ -266,7 +276,7 @@ def test_redis_that_dies_during_a_call_costs_no_picture(own_redis: Any) -> None:
         leader = pool.submit(single_flight, leading, KEY, slow)
         begun.wait()
         waiter = pool.submit(single_flight, waiting, KEY, lambda: NewReply(body=b"alone"))
-        time.sleep(0.3)
+        waits.wait()
         assert not waiter.done()
         own_redis.stop()
         second = waiter.result()

@@ -27,6 +27,7 @@ from tests.cache.single_flight_helpers import (
     body,
     in_tasks,
     in_threads,
+    turned_away,
 )
 
 
@@ -133,9 +134,10 @@ def test_refreshes_together_are_one_call(cache: Cache) -> None:
     assert service.asked == 1
 
 
-def test_a_refresh_joins_a_request_in_flight(cache: Cache) -> None:
+def test_a_refresh_joins_a_request_in_flight(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that is being drawn right now is as new as a refresh could wish."""
-    service = Service(delay=0.3)
+    service = Service(delay=0)
+    service.go = turned_away(cache, monkeypatch)  # the refresh waits for the other's lease
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(single_flight, cache, KEY, service)
         service.begun.wait()
@@ -145,9 +147,10 @@ def test_a_refresh_joins_a_request_in_flight(cache: Cache) -> None:
     assert service.asked == 1
 
 
-def test_a_refresh_elsewhere_is_shared(elsewhere: Maker) -> None:
+def test_a_refresh_elsewhere_is_shared(elsewhere: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refresh that waited for somebody's flight takes its reply, not the one kept before."""
-    first, second, service = elsewhere(), elsewhere(), Service(delay=0.2)
+    first, second, service = elsewhere(), elsewhere(), Service(delay=0)
+    service.go = turned_away(second, monkeypatch)
     first.put(KEY, CacheEntry(body=b"old"))
     with ThreadPoolExecutor(1) as pool:
         leader = pool.submit(single_flight, first, KEY, service, refresh=True)

@@ -44,7 +44,7 @@ def run(parser: argparse.ArgumentParser, store: Store, capsys: pytest.CaptureFix
 
     def run_(*words: str, as_json: bool = True) -> tuple[int, Any]:
         extra = ["--json"] if as_json else []
-        args = parser.parse_args([*words, "--store", store.name, *extra])
+        args = parser.parse_args([*words, "--store", store.location, *extra])
         code = args.func(args)
         printed = capsys.readouterr().out
         return code, json.loads(printed) if as_json else printed
@@ -284,7 +284,7 @@ def test_where_the_store_is(
 ) -> None:
     """The environment names it, else it is in the user's images folder."""
     id = store.save(make.result())[0].id
-    monkeypatch.setenv("GPTIMAGE_STORE", store.name)
+    monkeypatch.setenv("GPTIMAGE_STORE", store.location)
     args = parser.parse_args(["history"])
     assert args.func(args) == 0
     assert id in capsys.readouterr().out

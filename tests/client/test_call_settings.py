@@ -166,7 +166,7 @@ def test_an_edit_can_have_the_size_of_its_first_image(harness: Harness) -> None:
     client, fake = harness.fake(answer(picture(1024, 640)))
     result = client.edit("Night", [picture(800, 500), picture(64, 64)], size="same")
 
-    assert (800, 500) == result.image.size == result.request.size.pixels
+    assert (800, 500) == result.image.size == result.request.size.dimensions
     assert fake.requests[0].body["size"] != "same"
 
 

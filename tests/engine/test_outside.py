@@ -64,7 +64,7 @@ def test_both_images_are_saved_and_linked(tmp_path: Path) -> None:
     assert (sent.sha256, kept.image.sha256) == (record.original.sha256, record.sha256)
     assert record.request["outside"] == "keep"
     assert record.effective == {**kept.effective, "size": "1024x1024", "format": "png"}
-    assert (record.digital_source, record.label.id) == (COMPOSITE, record.id)
+    assert (record.digital_source, record.ai_label.id) == (COMPOSITE, record.id)
     assert kept.image.diff(events[-1].image, tolerance=0).changed == 0
     assert 0 == drift(kept.image, EDIT["images"], MASK) < (kept.drift or 0)
     assert kept.drift == json.loads(kept.to_json())["drift"] == plain.drift

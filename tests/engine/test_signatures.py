@@ -40,6 +40,20 @@ def test_a_client_shows_its_settings(client: Any) -> None:
         assert {*Settings.__annotations__, "store"} <= set(inspect.signature(made).parameters)
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_each_default_is_of_its_type(client: Any) -> None:
+    """What ``help()`` shows as the default can be given: None stands only where it is allowed."""
+    shown = [
+        each
+        for function in (client, client.sandbox, *(getattr(client, name) for name in CALLS))
+        for each in inspect.signature(function).parameters.values()
+    ]
+
+    assert [each for each in shown if each.default is None and "None" not in each.annotation] == []
+    assert inspect.signature(client.generate).parameters["refresh"].default is False
+    assert inspect.signature(client.generate).parameters["tags"].default == ()
+
+
 def test_docstrings_say_what_each_is() -> None:
     """The docstring has a line for each option and setting."""
     call, made = inspect.getdoc(ImageClient.edit), inspect.getdoc(ImageClient)

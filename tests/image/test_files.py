@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage import ConfigurationError, Image, ImageDecodeError
+from gptimage import ConfigurationError, Image, ImageDecodeError, InvalidRequestError
 from tests.factories import image
 
 
@@ -59,6 +59,12 @@ def test_extension_follows_the_bytes(jpeg: Image, tmp_path: Path, asked: str, wr
 def test_text_paths_are_taken(jpeg: Image, tmp_path: Path) -> None:
     """A path may be a str."""
     assert tmp_path / "fox.jpg" == jpeg.save(f"{tmp_path}/fox.jpg")
+
+
+def test_a_path_where_an_open_file_belongs_is_told_what_takes_it() -> None:
+    """``Image.from_file("fox.png")`` names the two that take a path."""
+    with pytest.raises(InvalidRequestError, match=r"Image\.open and Image\.from_path"):
+        Image.from_file("fox.png")  # type: ignore[arg-type]  # what callers without types write
 
 
 def test_a_folder_gets_a_name_made_of_the_hash(jpeg: Image, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_exiftool_reads_it(drawn: Mapping[str, Image], tmp_path: Path) -> None:
     found = {Path(each.pop("SourceFile")).stem: each for each in json.loads(done.stdout)}
 
     for name, image in drawn.items():
-        label = image.label
+        label = image.ai_label
         assert label is not None
         expected = {
             "DigitalSourceType": f"{VOCABULARY}{label.source}",
@@ -178,7 +178,7 @@ def test_a_labelled_file_from_elsewhere_is_known(tmp_path: Path) -> None:
     data = plain(64, 64).data
     for chunk in ((b"iTXt", packed), (b"caBX", signed)):
         image = Image.from_bytes(with_png_chunk(data, *chunk))
-        assert image.label == Label()
+        assert image.ai_label == Label()
         assert image.thumbnail(20).provenance.digital_source == TRAINED
 
 

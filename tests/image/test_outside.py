@@ -13,7 +13,7 @@ from PIL import ImageChops, ImageEnhance, ImageFilter
 from gptimage import Image, ImageClient, InvalidRequestError, Mask
 from gptimage.image import drift, keep_outside
 from gptimage.image.codecs import decode
-from gptimage.image.difference import changes
+from gptimage.image.difference import changes, moved_by
 from gptimage.sandbox import Sandbox
 from tests.factories import image as plain
 
@@ -79,6 +79,40 @@ def test_an_image_that_moved_is_left_alone(
 
     assert kept.image is edited
     assert shift == kept.moved
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -3), (8, 0), (-5, 8)])
+@pytest.mark.parametrize("change", ["none", "soft", "invert", "channels", "jpeg", "grain"])
+def test_a_move_is_told_from_what_else_changed(
+    photo: Image, change: str, shift: tuple[int, int]
+) -> None:
+    """Whatever the service did to sharpness and colours, and on copies half as large, too."""
+    pixels = photo.to_pil().resize((512, 512))
+    noise = pil.frombytes("L", (128, 128), random.Random(7).randbytes(16_384)).resize((512, 512))
+    file = io.BytesIO()
+    pixels.save(file, "jpeg", quality=60)
+    changed = {
+        "none": lambda: pixels,
+        "soft": lambda: pixels.resize((256, 256)).resize((512, 512)),
+        "invert": lambda: ImageChops.invert(pixels),
+        "channels": lambda: pil.merge("RGB", pixels.split()[::-1]),
+        "jpeg": lambda: pil.open(file).convert("RGB"),
+        "grain": lambda: pil.blend(pixels, noise.convert("RGB"), 0.2),
+    }[change]()
+    region = pil.new("L", (512, 512), 255)
+    region.paste(0, (160, 160, 320, 320))
+
+    assert (shift if any(shift) else None) == moved_by(
+        pixels, ImageChops.offset(changed, *shift), region
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (40, 9), (9, 300)])
+def test_what_is_too_small_to_tell_did_not_move(size: tuple[int, int]) -> None:
+    """A few pixels that look like others prove nothing."""
+    one, other = pil.new("RGB", size, "red"), pil.new("RGB", size, "blue")
+
+    assert moved_by(one, other, pil.new("L", size, 255)) is None
 
 
 def test_a_panorama_that_moved_is_left_alone() -> None:

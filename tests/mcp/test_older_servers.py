@@ -39,7 +39,7 @@ CHEAP = {"size": "1024x1024", "quality": "low"}
 )
 def test_named_sizes_are_theirs(name: str, pixels: tuple[int, int]) -> None:
     """The aspect ratios of @napolab/gpt-image-mcp give the pixels they gave there."""
-    assert Size.parse(name).pixels == pixels
+    assert Size.parse(name).dimensions == pixels
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])

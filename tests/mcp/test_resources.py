@@ -227,7 +227,7 @@ def test_the_overview_counts_what_is_stored(here: ResourceFixture, protocol: str
 
     document = here.text("storage-stats://overview", protocol)
 
-    assert document["store"] == here.app.store.name
+    assert document["store"] == here.app.store.location
     assert document["images"] == 2
     assert document["by_format"] == {"jpeg": 1, "png": 1}
     assert document["cost_usd"] == "0.0262"

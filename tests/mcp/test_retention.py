@@ -190,5 +190,5 @@ def test_a_bucket_is_opened(
         settings = Settings(store=place, ledger=tmp_path / "l.sqlite")
         with open_store(settings) as store, gptimage.ImageClient.sandbox(store=store) as client:
             id = client.generate("A fox", size="1024x1024", quality="low").stored[0].id
-            assert (store.folder, store.name) == (None, place)
+            assert (store.folder, store.location) == (None, place)
             assert store.get(id).id == id

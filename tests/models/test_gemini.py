@@ -13,7 +13,7 @@ from gptimage.models.pricing import Usage, cost_of, estimate, max_cost
 from tests.factories import TODAY
 
 
-MODELS = Models.load().of("gemini")
+MODELS = Models.load().for_provider("gemini")
 BY_ID = [pytest.param(spec, id=spec.id) for spec in MODELS]
 
 

@@ -49,13 +49,17 @@ EDGES = st.integers(1, 5000)
 )
 def test_parse(said: str | tuple[int, int] | Size, meant: tuple[int, int] | None) -> None:
     """Pixels, ratios, orientation words, presets and auto are understood."""
-    assert meant == Size.parse(said).pixels
+    assert meant == Size.parse(said).dimensions
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_gives_its_pixels(name: str) -> None:
     """Every named size is found under its own name, with spaces and hyphens, too."""
-    assert PRESETS[name] == Size.parse(name).pixels == Size.parse(name.replace("_", " ")).pixels
+    assert (
+        PRESETS[name]
+        == Size.parse(name).dimensions
+        == Size.parse(name.replace("_", " ")).dimensions
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -153,7 +157,7 @@ def test_a_ratio_is_kept(across: int, down: int, mark: str) -> None:
             Size.parse(said)
         return
 
-    width, height = Size.parse(said).pixels or (0, 0)
+    width, height = Size.parse(said).dimensions or (0, 0)
 
     # The short edge is rounded to whole pixels, which on 30 of them is at most half of one.
     assert math.isclose(math.log(across / down), math.log(width / height), abs_tol=0.02)
@@ -245,7 +249,7 @@ def test_what_covers_is_legal_and_large_enough(width: int, height: int) -> None:
     if not possible:
         with pytest.raises(InvalidRequestError) as caught:
             FLEXIBLE.covering(width, height)
-        sizes = [Size.parse(name).pixels for name in caught.value.allowed]  # type: ignore[attr-defined]  # a tuple of names
+        sizes = [Size.parse(name).dimensions for name in caught.value.allowed]  # type: ignore[attr-defined]  # a tuple of names
         assert [FLEXIBLE.problem(*size) for size in sizes if size] == [None, None, None]
         return
 
@@ -289,7 +293,7 @@ def test_too_large_names_the_nearest() -> None:
 @pytest.mark.parametrize("rule", [FLEXIBLE, FIXED], ids=["flexible", "fixed"])
 def test_nearest_is_legal(rule: SizeRule) -> None:
     """Only legal sizes are recommended."""
-    nearest = [Size.parse(name).pixels or (0, 0) for name in rule.nearest(50_000, 3)]
+    nearest = [Size.parse(name).dimensions or (0, 0) for name in rule.nearest(50_000, 3)]
 
     assert [rule.problem(*size) for size in nearest] == [None, None, None]
 

@@ -420,7 +420,7 @@ def test_queries_use_their_indexes(filled: Store) -> None:
     filled.history(model="gpt-image-2")
     filled.history(tag="hero", operation="edit")
     filled.search("fox")
-    filled.find("0" * 64)
+    filled.find_identical("0" * 64)
     filled.get(newest)
     filled.history(format="webp")
     filled.history(operation="edit")

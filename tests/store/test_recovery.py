@@ -46,7 +46,7 @@ def failed_save(store: Store, result: Any, monkeypatch: pytest.MonkeyPatch) -> N
     """A save on a disk that takes nothing; a recovery copy is left."""
 
     def full(self: FileBlobs, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
-        if self.name == store.name:
+        if self.name == store.location:
             raise OSError(28, "No space left on device")
         return create(self, key, data, fsync_dir=fsync_dir)
 
@@ -113,7 +113,7 @@ def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(StoreError, match="killed"):
             client.generate("A fox", size="1024x640", quality="low")
 
-    assert [each.store for each in PendingReplies().abandoned(NOW)] == [store.name]
+    assert [each.store for each in PendingReplies().abandoned(NOW)] == [store.location]
 
 
 @pytest.mark.parametrize("edited", [False, True])
@@ -160,7 +160,7 @@ def test_a_changed_image_is_not_saved_beside_itself(
     sent = done.image.original
     assert sent is not None
     body = reply(sent, created=int(done.created.timestamp()))
-    PendingReplies().put("g1:abc", body, note_of(done.request), store=store.name)
+    PendingReplies().put("g1:abc", body, note_of(done.request), store=store.location)
     found = store.recover(older_than=NOW)
 
     assert (found.failed, found.saved, found.known) == ((), (), 1)
@@ -223,11 +223,13 @@ def test_two_recoveries_at_once_save_each_picture_once(
     """A person and a job of the night start it in the same moment."""
     store = Store(tmp_path / "pictures")
     for number in range(6):
-        PendingReplies().put(f"g1:{number}", reply(make.image()), note_of(ASKED), store=store.name)
+        PendingReplies().put(
+            f"g1:{number}", reply(make.image()), note_of(ASKED), store=store.location
+        )
         failed_save(store, make.result(), monkeypatch)
     recoverers = [
         subprocess.Popen(
-            [sys.executable, "-c", RECOVERER, store.name],
+            [sys.executable, "-c", RECOVERER, store.location],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -116,14 +116,14 @@ def test_saving_twice_never_overwrites(store: Store, make: Any) -> None:
     one, two = store.save(result)[0], store.save(result)[0]
 
     assert one.id != two.id
-    assert store.find(result.image.sha256) == (one, two)
+    assert store.find_identical(result.image.sha256) == (one, two)
 
 
 def test_nothing_is_found_in_an_empty_store(store: Store) -> None:
     """An empty store answers everything."""
     assert list(store.history()) == []
     assert list(store.search("fox")) == []
-    assert store.find("0" * 64) == ()
+    assert store.find_identical("0" * 64) == ()
     assert store.stats().images == 0
     assert store.stats().oldest is None
     assert store.verify().clean

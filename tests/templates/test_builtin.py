@@ -239,7 +239,7 @@ def test_recommended_settings_are_legal(template: PromptTemplate) -> None:
         prompt = template.render(arguments)
 
         assert prompt.size is not None
-        assert Size.parse(prompt.size).pixels is not None
+        assert Size.parse(prompt.size).dimensions is not None
         assert prompt.quality in {"medium", "high"}
 
 
@@ -248,7 +248,7 @@ def test_platform_decides_the_size(platform: str, preset: str) -> None:
     """A post has the size its network recommends."""
     prompt = BUILTIN["social_media_post"](platform=platform, content_type="tip")
 
-    assert PRESETS[preset] == Size.parse(prompt.size or "").pixels
+    assert PRESETS[preset] == Size.parse(prompt.size or "").dimensions
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_platform_decides_the_size(platform: str, preset: str) -> None:
 )
 def test_fixed_sizes(name: str, size: str) -> None:
     """Web images recommend the pixels their place needs."""
-    assert size == BUILTIN[name].defaults().size
+    assert size == BUILTIN[name].recommended_options().size
 
 
 def test_transparent_product() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pytest
 
 from gptimage.errors import TemplateError
-from gptimage.templates import Brand, PromptTemplate, PromptTemplates, TemplateDefaults
+from gptimage.templates import Brand, PromptTemplate, PromptTemplates, RecommendedOptions
 from gptimage.types.request import Prompt
 
 
@@ -63,7 +63,7 @@ def test_only_templates_can_be_joined() -> None:
 def test_builtin_never_changes() -> None:
     """There is nothing to reload in the built-in set."""
     assert not BUILTIN.changed()
-    assert BUILTIN.reload() is BUILTIN
+    assert BUILTIN.reloaded() is BUILTIN
 
 
 def test_calling_and_rendering_agree() -> None:
@@ -87,8 +87,10 @@ def test_recommended_without_complete_arguments() -> None:
     """Recommendations can be asked for before anything is rendered."""
     post = BUILTIN["social_media_post"]
 
-    assert post.defaults() == TemplateDefaults(quality="medium", background="opaque", format="jpeg")
-    assert post.defaults(platform="TikTok").size == "1080x1920"
+    assert post.recommended_options() == RecommendedOptions(
+        quality="medium", background="opaque", format="jpeg"
+    )
+    assert post.recommended_options(platform="TikTok").size == "1080x1920"
     assert post.recommendations["size"] == {
         "platform": {
             "instagram": "1080x1080",
@@ -100,7 +102,7 @@ def test_recommended_without_complete_arguments() -> None:
         }
     }
     with pytest.raises(TemplateError, match="platform: 'myspace' is not allowed"):
-        post.defaults(platform="myspace")
+        post.recommended_options(platform="myspace")
 
 
 def test_argument_by_name() -> None:

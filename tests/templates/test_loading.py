@@ -384,7 +384,7 @@ def test_reload(tmp_path: Path) -> None:
 
     (path / "card.toml").write_text(CARD.replace("A card", "A postcard"), encoding="utf-8")
     folder(tmp_path, extra__toml="template = 'Extra.'")
-    second = first.reload()
+    second = first.reloaded()
 
     assert first.changed()
     assert not second.changed()
@@ -407,11 +407,11 @@ def test_reload_keeps_the_brand_and_reports_problems(tmp_path: Path) -> None:
     """A branded set is branded again, and a broken file leaves the old set usable."""
     path = folder(tmp_path, note__toml='template = "A note[ from {brand.name}]."')
     templates = PromptTemplates.load(path).with_brand(Brand(name="Acme"))
-    assert templates.reload().render("note").text == "A note from Acme."
+    assert templates.reloaded().render("note").text == "A note from Acme."
 
     (path / "note.toml").write_text("template = '{x}'", encoding="utf-8")
     with pytest.raises(TemplateError, match="no argument is called 'x'"):
-        templates.reload()
+        templates.reloaded()
     assert templates.render("note").text == "A note from Acme."
 
 

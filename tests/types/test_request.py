@@ -113,6 +113,7 @@ def test_the_template_is_remembered() -> None:
         ("seed", "no seed"),
         ("negative_prompt", "prompt"),
         ("stream", r"stream\(\)"),
+        ("use_cache", "refresh=True"),
         ("images", r"edit\(\)"),
         ("mask", r"edit\(\)"),
         ("input_fidelity", r"edit\(\)"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy
 import PIL.Image
 import pytest
 
-from gptimage import Cost, Edit, Image, ImageClient, Mask, Record, Result, Store
+from gptimage import ConfigurationError, Cost, Edit, Image, ImageClient, Mask, Record, Result, Store
 from gptimage.conversation import Turn
 from gptimage.typing import Item
 
@@ -178,6 +179,17 @@ def test_the_bytes_are_in_json_when_asked_for(client: ImageClient, result: Resul
 
     assert len(short) < 3_000
     assert [image.base64 for image in result] == [each["base64"] for each in whole["images"]]
+
+
+def test_whether_the_bytes_are_in_json_is_true_or_false(
+    client: ImageClient, result: Result
+) -> None:
+    """A text that means no is refused: it counted as yes."""
+    no: Any = "no"
+    for value in values(client, result):
+        if not isinstance(value, Record):
+            with pytest.raises(ConfigurationError, match="data='no': it must be True or False"):
+                value.to_dict(data=no)
 
 
 def test_an_error_becomes_json(client: ImageClient) -> None:

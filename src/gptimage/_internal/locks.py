@@ -17,7 +17,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from errno import EACCES, EAGAIN
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Final
 
 
@@ -194,12 +193,7 @@ class ForkSafeLock:
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
 

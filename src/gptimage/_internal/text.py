@@ -1,8 +1,30 @@
-"""Text of messages: shortened, and with a suggestion for what was misspelt."""
+"""Text of messages, and ages and sizes as people write them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+
+SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+"""The units of lengths of time."""
+
+BYTES: Final = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+"""The units of sizes."""
+
+_MEASURE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([a-z]*)", re.ASCII)
+
+
+def measured(text: str, units: Mapping[str, int]) -> float | None:
+    """Return what a number with a unit is, such as ``30d`` or ``500 MB``; None where it is none.
+
+    Args:
+        text: What was written; capitals do not matter.
+        units: How much each unit is: `SECONDS` or `BYTES`.
+    """
+    match = _MEASURE.fullmatch(text.strip().lower())
+    return float(match[1]) * units[match[2]] if match and match[2] in units else None
 
 
 def shorten(text: str, limit: int) -> str:

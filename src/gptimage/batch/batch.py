@@ -6,12 +6,11 @@ after a kill, and nothing is submitted twice.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import aclosing, closing
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage.batch.driver import AsyncBatchParts, BatchParts, Parts, drive, lines_of
@@ -24,19 +23,16 @@ from gptimage.batch.job import (
     load,
     recover_by_id,
 )
-from gptimage.batch.prepare import FileLimits
 from gptimage.batch.results import BatchItem
 from gptimage.batch.status import BatchStatus, StatusCallback, StatusPoller
 from gptimage.batch.steps import cancel
 from gptimage.bulk.items import RequestInput
 from gptimage.errors import GptImageError
-from gptimage.providers.openai.batches import MAX_BYTES, MAX_LINES
+from gptimage.types.request import BatchOptions
 
 
 POLL: Final = 30.0
 """Seconds between two looks; a batch takes minutes to hours."""
-
-_NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class _Handle:
@@ -115,18 +111,10 @@ class Batch(_Handle):
 
     @classmethod
     def submit(
-        cls,
-        parts: BatchParts,
-        requests: Iterable[RequestInput],
-        *,
-        state: StatePath | None = None,
-        metadata: Mapping[str, str] = _NO_METADATA,
-        max_lines: int = MAX_LINES,
-        max_bytes: int = MAX_BYTES,
+        cls, parts: BatchParts, requests: Iterable[RequestInput], **options: Unpack[BatchOptions]
     ) -> Self:
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
-        limits = FileLimits(lines=max_lines, size=max_bytes)
-        steps = create_or_resume(parts, requests, state, metadata, limits)
+        steps = create_or_resume(parts, requests, options)
         return cls(parts, run_blocking(drive(steps, parts)))
 
     @classmethod
@@ -187,15 +175,10 @@ class AsyncBatch(_Handle):
         cls,
         parts: AsyncBatchParts,
         requests: Iterable[RequestInput],
-        *,
-        state: StatePath | None = None,
-        metadata: Mapping[str, str] = _NO_METADATA,
-        max_lines: int = MAX_LINES,
-        max_bytes: int = MAX_BYTES,
+        **options: Unpack[BatchOptions],
     ) -> Self:
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
-        limits = FileLimits(lines=max_lines, size=max_bytes)
-        steps = create_or_resume(parts, requests, state, metadata, limits)
+        steps = create_or_resume(parts, requests, options)
         return cls(parts, await drive(steps, parts))
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from gptimage._internal.keywords import file_path
+from gptimage._internal.keywords import file_path, one_of, refuse_unknown
 from gptimage.batch.driver import Parts, ResultLine
 from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.prepare import FileLimits, check_metadata, digest_of, prepare
@@ -27,8 +27,9 @@ from gptimage.engine.accounting import CallAccounting
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.save import ResultSaver
 from gptimage.errors import ConfigurationError, InvalidRequestError
-from gptimage.providers.openai.batches import BatchPart
+from gptimage.providers.openai.batches import MAX_BYTES, MAX_LINES, BatchPart
 from gptimage.transport.base64_body import parse
+from gptimage.types.request import BatchOptions
 
 
 StatePath: TypeAlias = str | os.PathLike[str]
@@ -155,15 +156,24 @@ class BatchJob:
 def create_or_resume(
     parts: Parts,
     requests: Iterable[RequestInput],
-    path: StatePath | None,
-    metadata: Mapping[str, str],
-    limits: FileLimits,
+    options: BatchOptions,
 ) -> Steps[BatchJob]:
     """Return the job for these requests, submitted: a new one, or the one of the state file.
 
     Raises:
-        ConfigurationError: The state file belongs to other requests, or is in use.
+        ConfigurationError: The state file belongs to other requests, or is in use; or an option is
+            unknown, or of the wrong kind.
     """
+    refuse_unknown("submit_batch", options, BatchOptions.__annotations__)
+    path, metadata = options.get("state"), options.get("metadata")
+    if path is not None:
+        file_path("state", path)
+    if metadata is not None:
+        one_of("metadata", metadata, Mapping, "a dict of texts")
+    metadata = metadata or {}
+    limits = FileLimits(
+        lines=options.get("max_lines", MAX_LINES), size=options.get("max_bytes", MAX_BYTES)
+    )
     core = parts.saver.core
     check_requests(requests)
     check_metadata(metadata)

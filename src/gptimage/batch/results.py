@@ -223,7 +223,7 @@ class Collector:
             return ()
         found: list[Record] = []
         for image in result.images:
-            same = [each for each in store.find(image.sha256) if _is_of(each, result)]
+            same = [each for each in store.find_identical(image.sha256) if _is_of(each, result)]
             found += same[:1]
         return tuple(found) if len(found) == len(result.images) else ()
 
@@ -275,11 +275,11 @@ def plan_of(saver: ResultSaver, state: State, sent: RequestLine) -> Plan:
     path = state.parts[sent.part].path
     request = evolve(request_of(path, sent.body, sent.size), template=sent.template)
     name = f"{state.name}:{sent.custom_id}"
-    pixels = request.size.pixels if request.size and request.format != "svg" else None
+    pixels = request.size.dimensions if request.size and request.format != "svg" else None
     provider, model, named = saver.core.services.resolve(request.model)
     return Plan(
         request=evolve(request, model=named),
-        spec=saver.core.models.of(provider.rows).get(model),
+        spec=saver.core.models.for_provider(provider.rows).get(model),
         provider=provider,
         endpoint=state.endpoint,
         wire=HttpRequest(method="POST", path=path, body=sent.body),

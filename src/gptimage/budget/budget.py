@@ -127,7 +127,7 @@ class Budget:
         self._clock: Clock | None = clock
         self._accounts: Accounts = MemoryLedger() if ledger is None else ledger
 
-    def use_clock(self, clock: Clock) -> None:
+    def set_default_clock(self, clock: Clock) -> None:
         """Take over the clock of the first client that uses it, unless it was given its own.
 
         Calls count for the day the client's clock shows; what is left of that day is a
@@ -135,9 +135,9 @@ class Budget:
         """
         self._clock = self._clock or clock
         if self.ledger is not None:
-            self.ledger.use_clock(clock)
+            self.ledger.set_default_clock(clock)
 
-    def attach(self, ledger: Ledger) -> None:
+    def use_ledger(self, ledger: Ledger) -> None:
         """Count in this ledger from now on, with all calls that are in it.
 
         Raises:

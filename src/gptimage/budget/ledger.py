@@ -215,7 +215,7 @@ class Ledger:
         self._file = open_ledger(self.path)
         self._proved: list[tuple[int, int]] | None = None
 
-    def use_clock(self, clock: Clock) -> None:
+    def set_default_clock(self, clock: Clock) -> None:
         """Take over the clock of the first client that uses it, unless it was given its own.
 
         Rows are dated by the client. Whether a call is overdue must be judged by the same

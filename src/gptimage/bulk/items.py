@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import flag
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import read_tags
@@ -64,7 +65,9 @@ class Item:
 
         Raises:
             StoreError: Images of an earlier run cannot be read, or are gone.
+            ConfigurationError: ``data`` is neither True nor False.
         """
+        flag("data", data)
         result, error = self.result, self.error
         return {
             "index": self.index,

@@ -131,7 +131,7 @@ class RunState:
 
     def arrived(self, hook: CheckpointHook, result: Result) -> Item:
         """Return the item of images: in the store if there is one, else in the spool."""
-        whole = result.warn(*self._mark_arrived(hook, result))
+        whole = result.with_warnings(*self._mark_arrived(hook, result))
         item = hook.planned
         return Item(index=item.index, request=item.request, open=lambda: whole)
 
@@ -266,7 +266,7 @@ class RunState:
         hook = CheckpointHook(self, item, reply=reply, entry=entry)
         warnings = self._mark_arrived(hook, result)
         # An earlier run paid for it; the line keeps what it cost.
-        free = evolve(result, cached=True, cost=FREE).warn(*warnings)
+        free = evolve(result, cached=True, cost=FREE).with_warnings(*warnings)
         return Item(index=item.index, request=item.request, open=lambda: free, resumed=True)
 
     def _drawn_by(self, model: object, plan: Plan) -> Plan:

@@ -217,14 +217,14 @@ class Pixels:
     name: str = field(default="pixels", init=False)
 
     def __attrs_post_init__(self) -> None:
-        if Size.parse(self.size).pixels is None:
+        if Size.parse(self.size).dimensions is None:
             raise InvalidRequestError("pixels: auto is no size", field="size", value=self.size)
 
     def __call__(self, image: Image) -> CheckResult:
         """Compare the size; the pixels are not decoded."""
         wanted = Size.parse(self.size)
         has = "no size" if image.size is None else f"{image.width}x{image.height}"
-        passed = image.size == wanted.pixels
+        passed = image.size == wanted.dimensions
         says = f"it has {has}" + ("" if passed else f", and {wanted} is wanted")
         return CheckResult(name=self.name, passed=passed, reason=says)
 

@@ -40,7 +40,7 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
 
 def add_check(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``check``."""
-    parser.add_argument("file", metavar="FILE", type=Path, nargs="+", help="an image")
+    argument(parser, "FILE", "an image", type=Path, nargs="+")
     argument(parser, "--check NAME[=VALUE]", _NAMES, action="append", required=True)
     add_json(parser, "one JSON object on standard output")
     add_client_options(parser, without=("store", "cache", "tag", "refresh"))

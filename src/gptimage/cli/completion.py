@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from attrs import frozen
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the script."""
     rows = list(_rows(build_parser(), ""))
-    print(_fish(rows) if args.shell == "fish" else _case_script(rows, zsh=args.shell == "zsh"))
+    print(_fish(rows) if args.shell == "fish" else _case_script(rows, args.shell))
     return 0
 
 
@@ -76,7 +77,7 @@ def _rows(parser: argparse.ArgumentParser, path: str) -> Iterator[_Row]:
         yield from _rows(each, f"{path} {name}".strip())
 
 
-def _case_script(rows: Sequence[_Row], *, zsh: bool) -> str:
+def _case_script(rows: Sequence[_Row], shell: str) -> str:
     """Write a script for bash or zsh; the words typed so far choose the row of a table."""
     cases = "\n".join(
         f"        {row.case}) found='{' '.join((*row.words, *row.long_options))}' ;;"
@@ -90,40 +91,10 @@ def _case_script(rows: Sequence[_Row], *, zsh: bool) -> str:
         f"        {'|'.join(keys)}) found='{choices}' ;;" for choices, keys in values.items()
     )
     paths = "|".join(row.case for row in rows if row.path)
-    # zsh counts words from 1, and its bashcompinit does not know this way to cut an array.
-    before, last = (
-        ("${(@)words[2,CURRENT-1]}", "${words[CURRENT-1]}")
-        if zsh
-        else ("${COMP_WORDS[@]:1:COMP_CWORD-1}", "${COMP_WORDS[COMP_CWORD-1]}")
-    )
-    offer = (
-        "    if [[ -n $found ]]; then compadd -- ${=found}; else _files; fi"
-        if zsh
-        else '    COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))'
-    )
-    register = (
-        "compdef _gptimage gptimage"
-        if zsh
-        else "complete -o bashdefault -o default -F _gptimage gptimage"
-    )
-    head = "autoload -Uz compinit && (( $+functions[compdef] )) || compinit\n" if zsh else ""
-    return f"""{head}_gptimage() {{
-    local row=gptimage found= word next
-    for word in "{before}"; do
-        next="${{row#gptimage}}"; next="${{next:+$next/}}$word"
-        case "$next" in
-            {paths}) row="$next" ;;
-        esac
-    done
-    case "$row" in
-{cases}
-    esac
-    case "$row/{last}" in
-{after}
-    esac
-{offer}
-}}
-{register}"""
+    script = Path(__file__).with_name(f"completion.{shell}").read_text("utf-8")
+    for mark, text in {"@PATHS@": paths, "@CASES@": cases, "@VALUES@": after}.items():
+        script = script.replace(mark, text)
+    return script.rstrip("\n")
 
 
 def _fish(rows: Sequence[_Row]) -> str:

@@ -22,22 +22,18 @@ if TYPE_CHECKING:
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``inspect``."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="an image")
-    parser.add_argument(
-        "--trust", type=Path, metavar="PEM", help="certificates of those you trust to sign"
-    )
+    argument(parser, "FILE", "an image", type=Path)
+    argument(parser, "--trust PEM", "certificates of those you trust to sign", type=Path)
     add_json(parser, "one JSON object on standard output")
     parser.set_defaults(func=run_inspect)
 
 
 def add_diff(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``diff``."""
-    for name in ("one", "other"):
-        parser.add_argument(name, metavar=name.upper(), type=Path, help="an image")
-    parser.add_argument(
-        "--tolerance", type=int, default=8, metavar="LEVELS", help="0 to 254 of 255 (default: 8)"
-    )
-    parser.add_argument("-o", "--output", metavar="PATH", help="also save a heat map here")
+    for name in ("ONE", "OTHER"):
+        argument(parser, name, "an image", type=Path)
+    argument(parser, "--tolerance LEVELS", "0 to 254 of 255 (default: 8)", type=int, default=8)
+    argument(parser, "-o --output PATH", "also save a heat map here")
     add_json(parser, "one JSON object on standard output")
     parser.set_defaults(func=run_diff)
 

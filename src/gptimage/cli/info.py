@@ -204,7 +204,7 @@ def run_models(args: argparse.Namespace) -> int:
     default = catalogue.default
     if args.provider is not None:
         service = provider(args.provider)
-        catalogue = catalogue.of(service.rows)
+        catalogue = catalogue.for_provider(service.rows)
         default = service.default_model or catalogue.default
     today = utc_now().date()
     shown = [spec for spec in catalogue if args.all or spec.state(today) != "shut_down"]

@@ -165,7 +165,7 @@ def run_open(args: argparse.Namespace) -> int:
 def run_stats(args: argparse.Namespace) -> int:
     """Print what is in the store."""
     with open_store(args) as store:
-        name, stats = store.name, store.stats()
+        name, stats = store.location, store.stats()
     found = {"store": name, **document(stats)}
     rows = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()

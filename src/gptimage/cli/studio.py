@@ -6,21 +6,16 @@ import argparse
 import sys
 
 from gptimage.cli.options import add_sandbox_option
+from gptimage.cli.parser import argument
 from gptimage.cli.values import port
 from gptimage.errors import InvalidRequestError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument(
-        "--store", metavar="DIR", help="where images are saved; else the setting `store`"
-    )
-    parser.add_argument(
-        "--port", type=port, metavar="N", help="where to listen on this machine; 0 takes any"
-    )
-    parser.add_argument(
-        "--no-browser", action="store_true", help="print the address, and open nothing"
-    )
+    argument(parser, "--store DIR", "where images are saved; else the setting `store`")
+    argument(parser, "--port N", "where to listen on this machine; 0 takes any", type=port)
+    argument(parser, "--no-browser", "print the address, and open nothing")
     add_sandbox_option(parser)
     parser.set_defaults(func=run)
 

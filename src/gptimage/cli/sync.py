@@ -245,7 +245,7 @@ def _check_files(
         if (
             digest
             and not (change.known and change.known.sha256 == digest)
-            and not store.find(digest)
+            and not store.find_identical(digest)
         ):
             raise InvalidRequestError(
                 f"{path} was not drawn by this command, or was changed since: move it away, or "

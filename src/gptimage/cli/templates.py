@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gptimage.cli.json_output import Written, file_document, print_json, result_document, show
 from gptimage.cli.options import (
@@ -24,55 +24,6 @@ from gptimage.errors import InvalidRequestError, TemplateError
 if TYPE_CHECKING:
     from gptimage import Estimate, Image, Prompt
     from gptimage.templates import PromptTemplate, PromptTemplates, TemplateArgument
-
-_STARTER: Final = '''\
-title = "{title}"
-description = "What it makes, in a sentence."
-template = """
-A finished image of {{subject}}.[ The style is {{style}}.]
-{{if include_text_space}}The left half is calm, with room for a headline that is added later.{{end}}
-Leave out lettering, logos and watermarks.
-"""
-
-[recommended]
-size = "1536x1024"
-quality = "medium"
-
-[arguments.subject]
-required = true
-max_length = 500
-description = "What the image shows."
-
-[arguments.style]
-description = "Medium or style."
-suggestions = ["photorealistic", "watercolour", "flat illustration"]
-
-[arguments.include_text_space]
-type = "boolean"
-description = "Whether to keep the left half calm."
-
-[example]
-subject = "a lighthouse in a storm"
-style = "watercolour"
-'''
-_EXTENSION: Final = '''\
-extends = "{extends}"
-title = "{title}"
-
-# {{base}} stands for the text of {extends}; leave `template` out to keep it as it is.
-# Its arguments: {arguments}.
-template = """
-{{base}}
-Say here what is special about yours.
-"""
-
-# Override what you like, for example:
-# [recommended]
-# quality = "high"
-#
-# [arguments.{argument}]
-# max_length = 40
-'''
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -240,12 +191,16 @@ def _document(prompt: Prompt) -> dict[str, object]:
 def _start(name: str, extends: str | None, folder: Path) -> str:
     title = name.replace("_", " ").replace("-", " ").capitalize()
     if extends is None:
-        return _STARTER.format(title=title)
+        return _file("starter.toml").format(title=title)
     base = _templates(str(folder) if folder.is_dir() else None)[extends]
     names = [argument.name for argument in base.arguments]
-    return _EXTENSION.format(
+    return _file("extension.toml").format(
         extends=extends, title=title, arguments=", ".join(names), argument=names[0]
     )
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
 
 
 def _ask_first(count: int, estimates: Iterable[Estimate | None]) -> InvalidRequestError:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from datetime import datetime, timedelta
-from typing import Final
 
 from gptimage._internal.clock import utc_now
-
-
-_AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_BYTES: Final = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+from gptimage._internal.text import BYTES, SECONDS, measured
 
 
 def age(text: str) -> timedelta:
@@ -20,11 +15,11 @@ def age(text: str) -> timedelta:
     Raises:
         argparse.ArgumentTypeError: It is written otherwise.
     """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text.strip(), re.ASCII)
-    if match is None:
+    found = measured(text, SECONDS)
+    if found is None:
         raise argparse.ArgumentTypeError(f"write an age as 90s, 30m, 12h or 7d, not {text!r}")
     try:
-        return timedelta(**{_AGES[match[2]]: float(match[1])})
+        return timedelta(seconds=found)
     except OverflowError as error:
         raise argparse.ArgumentTypeError(f"nothing is as old as {text}") from error
 
@@ -53,10 +48,10 @@ def size(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: It is written otherwise.
     """
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]b|)", text.strip().lower(), re.ASCII)
-    if match is None:
+    found = measured(text, {"": 1, **BYTES})
+    if found is None:
         raise argparse.ArgumentTypeError(f"write a size as 10GB, 500MB or 12345, not {text!r}")
-    return int(float(match[1]) * _BYTES[match[2]])
+    return int(found)
 
 
 def port(text: str) -> int:

@@ -1,7 +1,8 @@
 """The sheet of a comparison: one HTML file with everything in it, in which people vote blindly.
 
 It works from a file and under a strict policy: no other file is loaded, and only the style and the
-script below run, by their digests. Every text of a prompt, a model or a check is escaped.
+script beside this module run, by their digests. Every text of a prompt, a model or a check is
+escaped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import html
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from pybase64 import b64encode_as_string
@@ -28,83 +30,8 @@ _EDGE: Final = 640
 _BYTES: Final = 24_000_000
 """Bytes of all of them together: a page that browsers still open at once."""
 
-_STYLE: Final = """
-:root{color-scheme:light dark;--paper:light-dark(#f7f5f1,#141312);--card:light-dark(#fff,#1d1c1a);
---ink:light-dark(#1d1b18,#f1eee8);--soft:light-dark(#5f5a52,#aaa499);--line:light-dark(#e0dbd2,#34312d);
---accent:light-dark(#b8400e,#ff9a5c);--bad:light-dark(#ae1f2b,#ff9a94);--good:light-dark(#1f6b3a,#84d29b)}
-*{box-sizing:border-box}
-html{scroll-padding-top:9rem}
-body{font:16px/1.45 system-ui,sans-serif;max-width:100rem;margin:0 auto;padding:0 var(--side) 4rem;
-background:var(--paper);color:var(--ink);overflow-wrap:anywhere;--side:clamp(1rem,3vw,2.5rem)}
-h1{font-size:1.9rem;line-height:1.2;margin:2rem 0 .5rem}
-p{margin:0 0 .5rem;max-width:75ch}
-.bar{position:sticky;top:0;z-index:1;display:flex;flex-wrap:wrap;gap:.5rem .75rem;
-align-items:center;background:var(--paper);border-bottom:1px solid var(--line);
-padding:.75rem var(--side);margin:0 calc(-1*var(--side)) 1.5rem}
-button{font:inherit;min-height:2.75rem;padding:0 1rem;border:1px solid var(--soft);
-border-radius:.6rem;background:var(--card);color:var(--ink);cursor:pointer}
-button[aria-pressed=true]{border-color:var(--accent);color:var(--accent)}
-#status{color:var(--soft);font-variant-numeric:tabular-nums}
-fieldset{border:0;margin:0 0 3rem;padding:0;min-width:0}
-legend{font-size:1.2rem;font-weight:600;padding:0;margin-bottom:.25rem}
-.soft{color:var(--soft);font-size:.85rem;font-weight:400}
-.cells{display:grid;grid-template-columns:repeat(auto-fill,minmax(clamp(9rem,22vw,18rem),1fr));gap:1rem;margin-top:1rem}
-.cell{background:var(--card);border-radius:.75rem;overflow:hidden;box-shadow:0 0 0 1px var(--line)}
-.cell:has(:checked){box-shadow:0 0 0 3px var(--accent)}
-.cell:has(:focus-visible){outline:3px solid var(--ink);outline-offset:4px}
-img{width:100%;height:auto;display:block;
-background:repeating-conic-gradient(#ddd 0 25%,#fff 0 50%) 0/16px 16px}
-label{cursor:pointer;display:block}
-.name{display:flex;gap:.6rem;align-items:center;min-height:2.75rem;
-padding:.25rem 1rem;font-weight:600}
-.none{display:inline-flex;margin-top:.5rem;padding:.25rem 0;font-weight:400}
-input{accent-color:var(--accent);width:1.15rem;height:1.15rem;margin:0;flex:none;outline:0}
-.none input:focus-visible{outline:3px solid var(--ink);outline-offset:2px}
-.facts{display:none;font-size:.9rem}
-.open .facts{display:block}
-.cell .facts{padding:0 1rem .5rem}
-.failed{color:var(--bad)}
-.passed{color:var(--good)}
-.wide{overflow-x:auto;margin-bottom:2rem}
-table{border-collapse:collapse}
-td,th{border-bottom:1px solid var(--line);padding:.4rem 1.25rem .4rem 0;text-align:left;
-white-space:nowrap;font-variant-numeric:tabular-nums}
-th{color:var(--soft);font-weight:600}
-@media(forced-colors:active){.cell:has(:checked){outline:3px solid Highlight}}
-"""
-
-_SCRIPT: Final = """
-"use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
-const show = document.getElementById("show");
-show.addEventListener("click", () => {
-  const open = document.body.classList.toggle("open");
-  show.setAttribute("aria-pressed", String(open));
-});
-const status = document.getElementById("status");
-const winner = (number) => {
-  const chosen = document.querySelector(`input[name="p${number}"]:checked`);
-  return chosen && chosen.value !== "" ? Number(chosen.value) : null;
-};
-const count = () => {
-  const done = document.querySelectorAll("input:checked").length;
-  status.textContent = `${done} of ${data.prompts.length} prompts decided`;
-};
-document.addEventListener("change", count);
-count();
-document.getElementById("export").addEventListener("click", () => {
-  const votes = data.prompts.map((prompt, number) => ({...prompt, winner: winner(number)}));
-  const file = {format: data.format, title: data.title, voted: new Date().toISOString(), votes};
-  const link = document.createElement("a");
-  const kind = {type: "application/json"};
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(file, null, 1)], kind));
-  link.download = "votes.json";
-  link.click();
-  URL.revokeObjectURL(link.href);
-  const won = votes.filter((vote) => vote.winner !== null).length;
-  status.textContent = `votes.json has winners of ${won} of ${votes.length} prompts`;
-});
-"""
+_STYLE: Final = Path(__file__).with_name("sheet.css").read_text("utf-8")
+_SCRIPT: Final = Path(__file__).with_name("sheet.js").read_text("utf-8")
 
 
 def sheet(title: str, cells: Sequence[Cell]) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from gptimage._internal.keywords import LONGEST
+from gptimage._internal.text import BYTES, SECONDS, measured
 from gptimage._internal.user_dirs import cache_folder, default_folder, state_folder
 
 
@@ -28,10 +29,6 @@ PERIODS: Final = ("call", "hour", "day", "month", "total")
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_BYTES: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])", re.IGNORECASE | re.ASCII)
-_SIZE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]B)", re.IGNORECASE | re.ASCII)
 _AMOUNT: Final = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)\s*(?:/|per\s)\s*([a-z]+)", re.IGNORECASE)
 
 
@@ -172,9 +169,8 @@ def read_duration(text: str) -> timedelta:
     Raises:
         BadValueError: It is written otherwise, or is nothing.
     """
-    match = _DURATION.fullmatch(text)
     try:
-        found = timedelta(seconds=float(match[1]) * _SECONDS[match[2].lower()] if match else 0)
+        found = timedelta(seconds=measured(text, SECONDS) or 0)
     except OverflowError:
         found = timedelta()
     if not found:
@@ -188,8 +184,7 @@ def read_bytes(text: str) -> int:
     Raises:
         BadValueError: It is written otherwise, or is nothing.
     """
-    match = _SIZE.fullmatch(text)
-    found = float(match[1]) * _BYTES[match[2].upper()] if match else 0
+    found = measured(text, BYTES) or 0
     if not 1 <= found < 2**63:
         raise BadValueError("is no size; write it like 500MB or 2GB")
     return int(found)

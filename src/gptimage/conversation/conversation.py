@@ -8,10 +8,10 @@ A conversation takes one turn at a time; `branch` gives another that starts wher
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing
 from functools import partial
-from typing import Final, Self, Unpack
+from typing import Any, Final, Self, Unpack
 
 from attrs import evolve
 
@@ -21,20 +21,20 @@ from gptimage.conversation.parsing import TurnReader, finish_turn, images_reply
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.session import ConversationSession
 from gptimage.conversation.turns import (
-    Action,
     ClientParts,
     CompletedTurn,
     Resume,
     Turn,
+    TurnCall,
     TurnCompleted,
     TurnInput,
     TurnOptions,
 )
 from gptimage.engine.accounting import CallTracker
 from gptimage.engine.send import parse_large_in_thread, reserve_budget, run_accounting
+from gptimage.engine.signatures import shows
 from gptimage.errors import ApiError, OutcomeUnknownError
-from gptimage.image.mask import Mask
-from gptimage.types.request import Prompt, Source, Sources
+from gptimage.types.request import Prompt, Sources
 from gptimage.types.result import PartialImage
 
 
@@ -107,9 +107,11 @@ class _ConversationBase:
         places = [place for place, each in enumerate(self._turns, 1) if each is turn]
         return self._turns[: places[0]] if places else (turn,)
 
-    async def _send(self, resolve: Callable[[], TurnInput]) -> Turn:
+    async def _send(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Turn:
         start, work = self._resume, self._runtime.work
-        inputs = await work(resolve)
+        inputs = await work(partial(self._session.resolve_inputs, prompt, images, options))
         try:
             plan = await work(partial(self._session.plan, start, inputs))
             return await self._exchange(plan, start, inputs)
@@ -118,9 +120,10 @@ class _ConversationBase:
             return await self._exchange(await work(again), start, inputs)
 
     async def _stream(
-        self, resolve: Callable[[], TurnInput]
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> AsyncGenerator[PartialImage | TurnCompleted]:
         start, runtime = self._resume, self._runtime
+        resolve = partial(self._session.resolve_inputs, prompt, images, options, stream=True)
         inputs = await runtime.work(resolve)
         plan = partial(self._session.plan, start, inputs)
         completed: TurnCompleted | None = None
@@ -199,25 +202,19 @@ class Conversation(_ConversationBase):
         ConfigurationError: A stored image is named, and the client has no store.
     """
 
+    @shows(TurnCall, TurnOptions, action="auto")
     def send(
         self,
         prompt: str | Prompt,
         images: Sources | None = None,
-        *,
-        mask: Mask | Source | None = None,
-        action: Action = "auto",
-        tags: Iterable[str] = (),
-        **options: Unpack[TurnOptions],
+        **options: Unpack[TurnCall],
     ) -> Turn:
         """Say what to draw or change, and wait for the image.
 
         Args:
             prompt: The words.
             images: Images to use, besides the conversation's own.
-            mask: Where the first of ``images``, or the last image, may change.
-            action: ``generate`` a new image, ``edit`` one, or let the model decide.
-            tags: Tags for the store.
-            **options: See `TurnOptions`.
+            **options: See `TurnCall` and `TurnOptions`.
 
         Raises:
             InvalidRequestError: A rule is broken; nothing was sent.
@@ -227,18 +224,14 @@ class Conversation(_ConversationBase):
             StoreError: The images could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
-        return run_blocking(self._send(partial(resolve, tags=tags)))
+        return run_blocking(self._send(prompt, images, options))
 
+    @shows(TurnCall, TurnOptions, action="auto")
     def stream(
         self,
         prompt: str | Prompt,
         images: Sources | None = None,
-        *,
-        mask: Mask | Source | None = None,
-        action: Action = "auto",
-        tags: Iterable[str] = (),
-        **options: Unpack[TurnOptions],
+        **options: Unpack[TurnCall],
     ) -> Iterator[PartialImage | TurnCompleted]:
         """Say what to draw or change: any number of `PartialImage`, then one `TurnCompleted`.
 
@@ -247,10 +240,8 @@ class Conversation(_ConversationBase):
         Args:
             prompt: The words.
             images: Images to use, besides the conversation's own.
-            mask: Where the first of ``images``, or the last image, may change.
-            action: ``generate`` a new image, ``edit`` one, or let the model decide.
-            tags: Tags for the store.
-            **options: See `TurnOptions`; ``partial_images`` asks for up to 3 previews.
+            **options: See `TurnCall` and `TurnOptions`; ``partial_images`` asks for up to 3
+                previews.
 
         Raises:
             ApiError: The service refused, or failed on the way; ``partials`` has the previews.
@@ -258,45 +249,36 @@ class Conversation(_ConversationBase):
             StoreError: The images could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
-        return iterate_blocking(self._stream(partial(resolve, tags=tags, stream=True)))
+        return iterate_blocking(self._stream(prompt, images, options))
 
 
 class AsyncConversation(_ConversationBase):
     """`Conversation` for asyncio: same arguments, errors and methods, awaited."""
 
+    @shows(TurnCall, TurnOptions, action="auto")
     async def send(
         self,
         prompt: str | Prompt,
         images: Sources | None = None,
-        *,
-        mask: Mask | Source | None = None,
-        action: Action = "auto",
-        tags: Iterable[str] = (),
-        **options: Unpack[TurnOptions],
+        **options: Unpack[TurnCall],
     ) -> Turn:
         """Say what to draw or change, and wait for the image; see `Conversation.send`.
 
         Raises:
             GptImageError: As `Conversation.send`.
         """
-        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
-        return await self._send(partial(resolve, tags=tags))
+        return await self._send(prompt, images, options)
 
+    @shows(TurnCall, TurnOptions, action="auto")
     def stream(
         self,
         prompt: str | Prompt,
         images: Sources | None = None,
-        *,
-        mask: Mask | Source | None = None,
-        action: Action = "auto",
-        tags: Iterable[str] = (),
-        **options: Unpack[TurnOptions],
+        **options: Unpack[TurnCall],
     ) -> AsyncIterator[PartialImage | TurnCompleted]:
         """Any number of `PartialImage`, then one `TurnCompleted`; see `Conversation.stream`.
 
         Raises:
             GptImageError: As `Conversation.stream`.
         """
-        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
-        return self._stream(partial(resolve, tags=tags, stream=True))
+        return self._stream(prompt, images, options)

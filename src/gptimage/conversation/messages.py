@@ -101,7 +101,7 @@ def finish_messages(
     texts = [prose(table(part).get("text")) for part in array(message.get("parts"))]
     none = (None,) * len(result.images)
     return Turn(
-        result=result if message else result.warn(_FORGETS),
+        result=result if message else result.with_warnings(_FORGETS),
         text="\n".join(text for text in texts if text),
         revised_prompts=none,
         call_ids=none,
@@ -157,4 +157,4 @@ class MessageReader:
         """
         broken = failures[0] if failures else None
         turn = finish_messages(self._turn, self._reader.finished(broken), finish)
-        return evolve(turn, result=turn.result.warn(*self._reader.notes(broken)))
+        return evolve(turn, result=turn.result.with_warnings(*self._reader.notes(broken)))

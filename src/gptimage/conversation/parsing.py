@@ -123,7 +123,7 @@ def turn_of(
     failed = tuple(_failed(call) for call in answer.calls if call.image is None)
     result = finish(turn.plan, _as_images(answer, drawn, reply))
     return Turn(
-        result=_counted(turn, answer, result).warn(*_notes(answer, readable, failed)),
+        result=_counted(turn, answer, result).with_warnings(*_notes(answer, readable, failed)),
         text=answer.text,
         revised_prompts=tuple(call.revised_prompt for call in readable),
         response_id=answer.id,
@@ -372,7 +372,7 @@ class TurnReader(PreviewReader):
         if not self._ended:
             self._notes.append(f"the stream broke after a finished image: {broken or 'it ended'}")
         turn = self._read(answer, finish)
-        return evolve(turn, result=turn.result.warn(*self._notes))
+        return evolve(turn, result=turn.result.with_warnings(*self._notes))
 
     def _read(self, answer: Answer, finish: Finish) -> Turn:
         try:

@@ -6,7 +6,7 @@ It reads files and downloads images, so the async conversation calls it in a thr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,7 +29,6 @@ from gptimage.errors import (
     StoreError,
 )
 from gptimage.image.image import Image
-from gptimage.image.mask import Mask
 from gptimage.image.svg_still import still_of
 from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage.providers.base import Exchange
@@ -40,7 +39,7 @@ from gptimage.types.inputs import (
     resolve,
 )
 from gptimage.types.record import Record
-from gptimage.types.request import FileRef, Prompt, Source, Sources
+from gptimage.types.request import FileRef, Prompt, Sources
 from gptimage.types.result import Result
 
 
@@ -147,28 +146,32 @@ class ConversationSession:
         self,
         prompt: str | Prompt,
         images: Sources | None,
-        mask: Mask | Source | None,
-        action: str,
         options: Mapping[str, Any],
         *,
-        tags: Iterable[str] = (),
         stream: bool = False,
     ) -> TurnInput:
         """Read or download the inputs of a turn, once.
+
+        Args:
+            prompt: The words.
+            images: Images to use, besides the conversation's own.
+            options: A `TurnCall`.
+            stream: Whether previews are asked for.
 
         Raises:
             InvalidRequestError: An input is no image.
             FetchError: A URL could not be downloaded safely.
         """
+        rest: dict[str, Any] = {"mask": None, "action": "auto", "tags": (), **options}
         prompt, resolved = self.saver.core.resolve_images(prompt, images)
         return TurnInput(
             prompt=prompt,
             images=resolved,
-            mask=self.saver.core.resolve_mask(mask),
-            action=action,
-            options=options,
+            mask=self.saver.core.resolve_mask(rest.pop("mask")),
+            action=rest.pop("action"),
+            tags=self.saver.check_tags(rest.pop("tags")),
+            options=rest,
             stream=stream,
-            tags=self.saver.check_tags(tags),
         )
 
     def plan(self, resume: Resume | None, inputs: TurnInput) -> TurnPlan:
@@ -248,7 +251,7 @@ class ConversationSession:
             message=message,
         )
         if self.saver.store is not None and turn.exchanges and message is None:
-            result = result.warn(_UNSAVED)
+            result = result.with_warnings(_UNSAVED)
         return evolve(turn, result=result)
 
     def _plan_again(self, head: _ResumePoint | None, inputs: TurnInput) -> TurnPlan:

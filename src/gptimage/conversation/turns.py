@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from attrs import evolve, field, frozen
@@ -26,7 +26,7 @@ from gptimage.types.parameters import (
     Quality,
 )
 from gptimage.types.record import Record
-from gptimage.types.request import FileRef, Prompt, Svg
+from gptimage.types.request import FileRef, Prompt, Source, Svg
 from gptimage.types.result import Result
 
 
@@ -73,6 +73,20 @@ class TurnOptions(TypedDict, total=False):
     partial_images: int | None
     max_images: int | None
     extra_body: Mapping[str, object] | None
+
+
+class TurnCall(TurnOptions, total=False):
+    """All keywords of a turn.
+
+    Attributes:
+        mask: Where the first of ``images``, or the last image, may change.
+        action: ``generate`` a new image, ``edit`` one, or let the model decide.
+        tags: Tags for the store.
+    """
+
+    mask: Mask | Source | None
+    action: Action
+    tags: Iterable[str]
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from attrs import evolve, frozen
@@ -119,7 +118,7 @@ class CallTracker:
                 that is not known, so that what the whole call cost is not known either.
         """
         del extra
-        return result.warn(*self._doubts())
+        return result.with_warnings(*self._doubts())
 
     def refused(self, error: BaseException) -> None:
         """Release the reservation of a failed call, unless it may have been billed."""
@@ -142,12 +141,7 @@ class CallTracker:
     def __enter__(self) -> None:
         """Do nothing yet."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Take note of what reached the caller, and take the prompt out of it."""
         # What is refused here says it to its own program, such as a recording that differs.
         if isinstance(error, Exception) and not isinstance(error, ConfigurationError):
@@ -184,10 +178,12 @@ class CallAccounting:
         budget: Budget | None = settings.get("budget")
         ledger: Ledger | None = settings.get("ledger")
         if budget is not None and ledger is not None:
-            budget.attach(ledger)  # the caller's own object counts: its `remaining` is asked later
+            budget.use_ledger(
+                ledger
+            )  # the caller's own object counts: its `remaining` is asked later
         for each in (budget, ledger):
             if each is not None:
-                each.use_clock(clock)
+                each.set_default_clock(clock)
         return cls(
             budget=budget,
             ledger=budget.ledger if ledger is None and budget is not None else ledger,
@@ -336,7 +332,7 @@ class _TrackedCall(CallTracker):
             usage=ending.usage,
             cost=cost,
         )
-        return result.warn(*self._doubts(), *notes)
+        return result.with_warnings(*self._doubts(), *notes)
 
     def refused(self, error: BaseException) -> None:
         billed = self._in_flight and may_be_billed(error)
@@ -353,19 +349,14 @@ class _TrackedCall(CallTracker):
         self._over = True
         notes = _noted(partial(self._enter_hit, result))
         self._emit(CacheHit, images=len(result.images))
-        return result.warn(*notes) if notes else result
+        return result.with_warnings(*notes) if notes else result
 
     def saved(self, result: Result) -> Result:
         if result.stored:
             self._emit(Saved, images=tuple(record.id for record in result.stored))
         return result
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         super().__exit__(kind, error, trace)
         if error is None or (self._over and isinstance(error, GeneratorExit)):
             return

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.keywords import (
     clock,
+    file_path,
     flag,
     is_async,
     missing,
     one_of,
     path,
+    plain_int,
     refuse_unknown,
     refused,
     seconds,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from gptimage.store import Store
 
 
-_OWN: Final = ("store", "cache", "templates")
 _CONNECTION: Final = ("api_key", "base_url", "timeout", "openai", "transport")
 _AZURE: Final = (
     "api_version",
@@ -78,22 +79,50 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-def check_settings(what: str, known: Iterable[str], given: Mapping[str, Any]) -> None:
+def check_settings(what: str, given: Mapping[str, Any]) -> None:
     """Refuse settings that nothing would come of, and those of the wrong kind.
 
     Args:
         what: ``ImageClient``, ``AsyncImageClient``, or the ``sandbox`` of one.
-        known: The names of the settings.
         given: What was given under a name of its own.
 
     Raises:
         ConfigurationError: One is unknown, or cannot do what is asked of it.
     """
     sandbox = what.endswith(".sandbox")
-    refuse_unknown(what, given, (*_OWN, *(() if sandbox else _CONNECTION), *known), _hints(what))
+    own = ("store", "cache", *_CHECKS)
+    refuse_unknown(what, given, own if sandbox else (*own, *_CONNECTION), _hints(what))
     for name, value in given.items():
         if value is not None and name in _CHECKS:
             _CHECKS[name](name, value)
+
+
+def check_many(
+    concurrency: object, checkpoint: object, *, retry_unknown: object, refresh: object
+) -> None:
+    """Refuse what a run of many could not use.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind.
+    """
+    if isinstance(concurrency, bool) or not isinstance(plain_int(concurrency), int):
+        raise refused("concurrency", concurrency, "a whole number, 1 or more")
+    if checkpoint is not None:
+        file_path("checkpoint", checkpoint)
+    flag("retry_unknown", retry_unknown)
+    flag("refresh", refresh)
+
+
+def check_conversation(chat_model: object, image_model: object, *, stateless: object) -> None:
+    """Refuse what a conversation could not use.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind.
+    """
+    for name, value in (("chat_model", chat_model), ("image_model", image_model)):
+        if value is not None:
+            text(name, value)
+    flag("stateless", stateless)
 
 
 def check_timeout(timeout: object) -> None:
@@ -180,16 +209,6 @@ def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
         if is_async(cache.get):
             raise refused("cache", cache, wanted)
     return cache
-
-
-def check_templates(templates: object) -> None:
-    """Refuse what renders no templates.
-
-    Raises:
-        ConfigurationError: It does not.
-    """
-    if templates is not None and missing(templates, _METHODS["templates"]):
-        raise refused("templates", templates, "templates, such as PromptTemplates.load('folder')")
 
 
 def wants_sandbox(*named: object) -> bool:
@@ -341,7 +360,13 @@ def _limits(name: str, value: object) -> None:
         raise refused(name, value, "Limits, such as Limits(images_per_minute=50), or a limiter")
 
 
+def _templates(name: str, value: object) -> None:
+    if missing(value, _METHODS["templates"]):
+        raise refused(name, value, "templates, such as PromptTemplates.load('folder')")
+
+
 _CHECKS: Final = {
+    "templates": _templates,
     "provider": _provider,
     "providers": _providers,
     "fallbacks": _fallbacks,

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self, TypeVar, Unpack
 
 from attrs import define, evolve, field, frozen
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import (
-    file_path,
     flag,
     is_async,
     missing,
-    one_of,
-    plain_int,
+    refuse_unknown,
     refused,
     text,
 )
@@ -30,11 +28,14 @@ from gptimage.engine.arguments import (
     cache_of,
     check_headers,
     check_retry,
+    check_sandbox,
+    check_settings,
     check_timeout,
     refuse_in_call,
     store_of,
 )
-from gptimage.engine.config import ClientConfig, Settings, can_fall_back
+from gptimage.engine.config import ClientConfig, ClientSettings, Settings, can_fall_back
+from gptimage.engine.connections import sandbox_of, sandbox_transport
 from gptimage.engine.plan import Plan
 from gptimage.engine.runtime import Runtime
 from gptimage.engine.save import ParsedReply, ResultSaver
@@ -47,22 +48,27 @@ from gptimage.engine.send import (
     run_accounting,
 )
 from gptimage.engine.services import Services
+from gptimage.engine.signatures import shows
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import BudgetExceededError, ConfigurationError, OutcomeUnknownError
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import Estimate
 from gptimage.observers.protocol import Observer
+from gptimage.transport.http import HttpRequest
+from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry
-from gptimage.types.request import Generate, Prompt, Sources
+from gptimage.types.request import CallOptions, Generate, Prompt, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
     from gptimage.budget.ledger import Ledger
+    from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.store.recovery import SpooledReply
-    from gptimage.templates import PromptTemplates
 
+
+PartsT = TypeVar("PartsT")
 
 VARIATION: Final = (
     "Make a new variation of this image: keep its subject, style and mood, "
@@ -76,46 +82,6 @@ _HOOK: Final = ("before_send", "not_billed")
 _NO_BATCH: Final = (
     "a send hook is not called for batches: submit the batch with the client that has none"
 )
-
-
-def check_many(
-    concurrency: object, checkpoint: object, *, retry_unknown: object, refresh: object
-) -> None:
-    """Refuse what a run of many could not use.
-
-    Raises:
-        ConfigurationError: A value is of the wrong kind.
-    """
-    if isinstance(concurrency, bool) or not isinstance(plain_int(concurrency), int):
-        raise refused("concurrency", concurrency, "a whole number, 1 or more")
-    if checkpoint is not None:
-        file_path("checkpoint", checkpoint)
-    flag("retry_unknown", retry_unknown)
-    flag("refresh", refresh)
-
-
-def check_conversation(chat_model: object, image_model: object, *, stateless: object) -> None:
-    """Refuse what a conversation could not use.
-
-    Raises:
-        ConfigurationError: A value is of the wrong kind.
-    """
-    for name, value in (("chat_model", chat_model), ("image_model", image_model)):
-        if value is not None:
-            text(name, value)
-    flag("stateless", stateless)
-
-
-def check_batch(state: object, metadata: object) -> None:
-    """Refuse what a batch could not use.
-
-    Raises:
-        ConfigurationError: A value is of the wrong kind.
-    """
-    if state is not None:
-        file_path("state", state)
-    if metadata is not None:
-        one_of("metadata", metadata, Mapping, "a dict of texts")
 
 
 class SavingHook(SendHook, Protocol):
@@ -132,19 +98,18 @@ class SavingHook(SendHook, Protocol):
 
 @frozen(kw_only=True)
 class CallSettings:
-    """Options of one call that are not about the image.
-
-    Attributes:
-        refresh: Send the request even if the cache has its reply, and replace that.
-        tags: Tags for the store.
-        timeout: Seconds to wait for this response; the client's when left out.
-        extra_headers: Headers sent with this request, besides the client's.
-    """
+    """`CallOptions` with a value for each."""
 
     refresh: bool = False
     tags: Iterable[str] = ()
     timeout: float | None = None
     extra_headers: Mapping[str, str] | None = None
+
+
+def call_settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], CallSettings]:
+    """Split the keywords of a call: the parameters of its image, and the rest."""
+    own = {name: options[name] for name in CallOptions.__annotations__ if name in options}
+    return {name: options[name] for name in options if name not in own}, CallSettings(**own)
 
 
 @define
@@ -166,32 +131,72 @@ class BaseClient:
     Args:
         runtime: Sends and waits.
         services: The providers it sends to.
-        store: Where every image is saved.
-        cache: Where replies are kept.
-        templates: The prompt templates of `render`.
         settings: The settings, checked.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        *,
-        services: Services,
-        store: Store | str | os.PathLike[str] | None,
-        cache: Cache | str | os.PathLike[str] | None,
-        templates: PromptTemplates | None,
-        settings: Settings,
-    ) -> None:
-        self.store: Store | None = store_of(store)
-        self.cache: Cache | None = cache_of(cache)
+    _kind: ClassVar[str]
+    """The client's own name, also in a class that was made from it."""
+
+    def __init__(self, runtime: Runtime, services: Services, settings: ClientSettings) -> None:
+        self.store: Store | None = store_of(settings.get("store"))
+        self.cache: Cache | None = cache_of(settings.get("cache"))
         self._config = ClientConfig.from_settings(settings, services=services, store=self.store)
         self._saver = ResultSaver(core=self._config, cache=self.cache)
         self._sender = RetryingSender(self._config, runtime)
         self._accounting = CallAccounting.of(settings, self._config.clock)
-        self._templates = templates
+        self._templates = settings.get("templates")
         self._runtime = runtime
         self.clock: Clock = self._config.clock
         self.ledger: Ledger | None = self._accounting.ledger
+
+    @classmethod
+    @shows(ClientSettings, Settings)
+    def sandbox(cls, sandbox: Sandbox | None = None, **settings: Unpack[ClientSettings]) -> Self:
+        """Return a client of the offline sandbox: no key, no network, no cost, the same code path.
+
+        Args:
+            sandbox: The sandbox to use, for its settings and its log; a new one when left out.
+            **settings: See `ClientSettings` and `Settings`.
+        """
+        check_settings(f"{cls._kind}.sandbox", settings)
+        check_sandbox(sandbox)
+        offline = sandbox_of(settings, sandbox)
+        transport = sandbox_transport(offline, wants_async=cls._kind.startswith("Async"))
+        make: Any = cls
+        client: Self = make(transport=transport, base_url=SANDBOX_URL, **settings)
+        return client
+
+    @classmethod
+    @shows(ClientSettings, Settings)
+    def from_config(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        project: bool = True,
+        **settings: Unpack[ClientSettings],
+    ) -> Self:
+        """Make a client with the settings that the command line uses, too.
+
+        What is given here beats what is configured.
+
+        The store and the ledger are the user's usual ones where no setting names others.
+
+        Args:
+            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
+            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
+            **settings: See `ClientSettings` and `Settings`.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        from gptimage.config import load
+        from gptimage.engine.from_config import client_arguments
+
+        check_settings(f"{cls._kind}.from_config", settings)
+        config = load(file=file, project=project)
+        make: Any = cls.sandbox if config.sandbox else cls
+        client: Self = make(**client_arguments(config, settings))
+        return client
 
     def models(self) -> Models:
         """Return the catalogue: what each model accepts and costs, and its shutdown date."""
@@ -295,14 +300,29 @@ class BaseClient:
         twin._sender = evolve(twin._sender, check_running=hook.check_running)
         return twin
 
-    def _refuse_hook(self) -> None:
-        """Refuse a batch from a client whose hook would not be called for it.
+    def _batch_parts(self, kind: Callable[..., PartsT]) -> PartsT:
+        """Return what a batch needs of this client.
+
+        Args:
+            kind: Makes it, for code that waits or for asyncio.
 
         Raises:
-            ConfigurationError: There is a hook.
+            ConfigurationError: The transport cannot download, or there is a hook, which would not
+                be called.
         """
         if self._sender.hook is not None:
             raise ConfigurationError(_NO_BATCH)
+        transport, config = self._config.services.transport, self._config
+        if missing(transport, ("download",)):
+            raise ConfigurationError("this transport cannot download, which a batch needs")
+
+        def send(request: HttpRequest) -> Any:
+            return transport.send(config.delivered(request))
+
+        def download(request: HttpRequest) -> Any:
+            return transport.download(config.delivered(request))
+
+        return kind(saver=self._saver, accounting=self._accounting, send=send, download=download)
 
     async def _generate(
         self, prompt: str | Prompt, options: Mapping[str, Any], how: CallSettings
@@ -343,7 +363,10 @@ class BaseClient:
             return await self._generate(prompt, options, how)
         return await self._edit(prompt, images, options, how)
 
-    async def _run(self, request: Generate, how: CallSettings) -> Result:
+    async def _run(
+        self, request: Generate, unknown: Mapping[str, Any], how: CallSettings
+    ) -> Result:
+        refuse_unknown("run", unknown, CallOptions.__annotations__)
         tags = self._check(how)
         plan = partial(self._config.plan, request)
         has_inputs = bool(getattr(request, "inputs", ()))  # megabytes to be hashed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -11,6 +12,7 @@ from urllib.parse import urljoin
 from attrs import Factory, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, check_time, in_utc
+from gptimage.cache.base import Cache
 from gptimage.engine.arguments import retry_of
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from gptimage.observers.protocol import Observer
     from gptimage.providers import Provider
     from gptimage.store import Store
+    from gptimage.templates import PromptTemplates
 
 
 DEFAULT_TIMEOUT: Final = 600.0
@@ -74,7 +77,7 @@ DEFAULT_TIMEOUT: Final = 600.0
 
 
 class Settings(TypedDict, total=False):
-    """Settings both clients take, besides how they connect.
+    """Settings both clients take, besides how they connect; None is a setting left out.
 
     Attributes:
         provider: The service that draws: a name such as ``azure``, or a `Provider`; OpenAI when
@@ -98,20 +101,35 @@ class Settings(TypedDict, total=False):
         limits: How fast to send; a `Limiter` made by `Limits.limiter` is shared by clients.
     """
 
-    provider: str | Provider
-    providers: Sequence[Provider]
-    fallbacks: Sequence[str]
-    fallback_moderated: bool
-    model: str
-    chat_model: str
-    retry: Retry | Literal[0]
-    models: Models
-    fetch: Fetch
-    clock: Callable[[], datetime]
-    budget: Budget
-    ledger: Ledger
-    observers: Sequence[Observer]
-    limits: Limits | Limiter
+    provider: str | Provider | None
+    providers: Sequence[Provider] | None
+    fallbacks: Sequence[str] | None
+    fallback_moderated: bool | None
+    model: str | None
+    chat_model: str | None
+    retry: Retry | Literal[0] | None
+    models: Models | None
+    fetch: Fetch | None
+    clock: Callable[[], datetime] | None
+    budget: Budget | None
+    ledger: Ledger | None
+    observers: Sequence[Observer] | None
+    limits: Limits | Limiter | None
+
+
+class ClientSettings(Settings, total=False):
+    """Settings both clients take, with the parts that hold their images and prompts.
+
+    Attributes:
+        store: Where every image is saved: a folder, or a `Store`.
+        cache: Where responses are saved, so that the same request is paid for once: a folder, or
+            what `Cache` makes.
+        templates: The prompt templates of `render`; the built-in ones when left out.
+    """
+
+    store: Store | str | os.PathLike[str] | None
+    cache: Cache | str | os.PathLike[str] | None
+    templates: PromptTemplates | None
 
 
 @frozen(kw_only=True)

@@ -10,12 +10,11 @@ from attrs import evolve
 from gptimage.engine.arguments import (
     check_sdk,
     check_settings,
-    check_templates,
     check_timeout,
     check_transport,
     wants_sandbox,
 )
-from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
+from gptimage.engine.config import DEFAULT_TIMEOUT, ClientSettings, Settings
 from gptimage.engine.services import Services, by_name
 from gptimage.errors import ConfigurationError
 from gptimage.providers import DEFAULT, Provider, from_environment, provider_at
@@ -33,14 +32,13 @@ if TYPE_CHECKING:
 
 def connection(
     what: str,
-    settings: Settings,
+    settings: ClientSettings,
     *,
     openai: Any,
     transport: object,
     api_key: str | None,
     base_url: str | None,
     timeout: float,
-    templates: object,
 ) -> Services:
     """Make the transport of a client; refuse arguments that are wrong or would be ignored.
 
@@ -52,14 +50,12 @@ def connection(
         api_key: The key, or None for that of the environment.
         base_url: Where it sends, or None for the environment's or the provider's own.
         timeout: Seconds to wait for a response.
-        templates: Prompt templates, or None.
 
     Raises:
         ConfigurationError: One is, or there is no key, or the environment is wrong.
     """
     wants_async = what.startswith("Async")
-    check_settings(what, Settings.__annotations__, settings)
-    check_templates(templates)
+    check_settings(what, settings)
     check_timeout(timeout)
     chosen = settings.get("provider")
     own = from_environment(chosen) if isinstance(chosen, str) else chosen
@@ -143,6 +139,13 @@ def sandbox_of(settings: Settings, given: Sandbox | None) -> Sandbox:
     return given
 
 
+def sandbox_transport(sandbox: Sandbox, *, wants_async: bool) -> Any:
+    """Return what lets a sandbox reply in this process."""
+    from gptimage.sandbox import AsyncSandboxTransport, SandboxTransport
+
+    return (AsyncSandboxTransport if wants_async else SandboxTransport)(sandbox)
+
+
 def _dialect(service: Provider | str | None) -> Any:
     """Return whose dialect the sandbox speaks for a provider; OpenAI's for one of one's own."""
     return _name(service) if _is_known(service) else DEFAULT
@@ -171,10 +174,10 @@ def _services(
     cassette: Any = aintercepted if wants_async else intercepted
 
     def draw(service: Provider) -> Any:
-        from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
+        from gptimage.sandbox import Sandbox
 
-        kind = AsyncSandboxTransport if wants_async else SandboxTransport
-        return cassette(kind(Sandbox(provider=_dialect(service), clock=settings.get("clock"))))
+        sandbox = Sandbox(provider=_dialect(service), clock=settings.get("clock"))
+        return cassette(sandbox_transport(sandbox, wants_async=wants_async))
 
     def connect(service: Provider) -> Any:
         return cassette(_open(service, timeout=timeout, wants_async=wants_async))

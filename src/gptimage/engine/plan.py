@@ -122,7 +122,7 @@ def plan(
         InvalidRequestError: A documented rule is broken; nothing may be sent.
     """
     provider = provider or provider_at(endpoint)
-    rows = models.of(provider.rows)
+    rows = models.for_provider(provider.rows)
     known = [each.id for each in rows]
     bare = request if model is None else evolve(request, model=model)
     spec = rows.get(bare.model)
@@ -144,7 +144,7 @@ def plan(
         endpoint=endpoint,
         wire=provider.to_wire(whole),
         key=cache_key(named, endpoint),
-        exact=request.size.pixels if request.size else None,
+        exact=request.size.dimensions if request.size else None,
         estimate=likely,
         max_cost=most,
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
@@ -213,9 +213,9 @@ def _sizes(
     request: Generate, spec: ModelSpec | None, provider: Provider
 ) -> tuple[tuple[int, int] | None, str | None]:
     """Return the size drawn in pixels, and what to call it on the wire."""
-    if request.size is None or request.size.pixels is None:
+    if request.size is None or request.size.dimensions is None:
         return None, None if request.size is None else "auto"
-    pixels = request.size.pixels
+    pixels = request.size.dimensions
     rule = spec.sizes if spec else provider.sizes
     if rule and request.format == "gif":
         rule = rule.for_frames(request.frame_count or DEFAULT_FRAMES)

@@ -169,7 +169,7 @@ class ResultSaver:
     def cache_reply(self, key: str, taken: ParsedReply) -> ParsedReply:
         """Save a reply in the cache, if there is one; a failure is among the result's warnings."""
         notes = _cache_put(self.cache, key, taken.fresh) if self.cache is not None else []
-        return evolve(taken, result=taken.result.warn(*notes))
+        return evolve(taken, result=taken.result.with_warnings(*notes))
 
     def cache_lookup(self, plan: Plan, cache: Cache) -> ParsedReply | None:
         """Return what the cache knows; a cache that fails knows nothing."""
@@ -193,7 +193,7 @@ class ResultSaver:
             # Whoever paid may be done with it before this one is: it is kept for both.
             entry = self.keep(plan, bytes(shared.body)) if self.keep else None
             taken = self._taken(result, None, entry, complete=False)
-        return evolve(taken, result=taken.result.warn(*shared.warnings))
+        return evolve(taken, result=taken.result.with_warnings(*shared.warnings))
 
     def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: Any) -> Result:
         """Save the images, if there is a store; cached ones that are there get the tags.
@@ -222,7 +222,7 @@ class ResultSaver:
         _discard_spooled(taken.entry)
         # Files made of the images name them by their ids, as those of stored images do.
         images = tuple(map(_labelled, taken.result.images, records))
-        return evolve(taken.result, images=images, stored=records).warn(*notes)
+        return evolve(taken.result, images=images, stored=records).with_warnings(*notes)
 
     @property
     def _wants_body(self) -> bool:
@@ -234,7 +234,7 @@ class ResultSaver:
         """Return the parsed reply; only a complete one has the body for the cache."""
         notes = [entry.warning] if entry and entry.warning else []
         keep = body if self.cache is not None and complete else None
-        return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)
+        return ParsedReply(result=result.with_warnings(*notes), body=keep, entry=entry)
 
     def keep_given_up(self, plan: Plan, body: bytes) -> SpooledReply:
         """Write the reply of a call that broke off to a disk, for `Store.recover`."""
@@ -259,7 +259,7 @@ class ResultSaver:
             spool = PendingReplies(clock=self.core.clock)
         except GptImageError as error:  # this account has no folder for it
             return SpooledReply(warning=f"the reply could not be saved for recovery: {error}")
-        name = None if self.store is None else self.store.name
+        name = None if self.store is None else self.store.location
         return spool.put(
             plan.key, body, note_of(plan.request, plan.service), store=name, given_up=given_up
         )
@@ -313,7 +313,7 @@ def _already_stored(
     """Return the records, tagged, of a cached result whose images are all in the store already."""
     if not result.cached:
         return ()
-    found = [store.find(image.sha256) for image in result.images]
+    found = [store.find_identical(image.sha256) for image in result.images]
     if not all(found):
         return ()
     return tuple(_tagged(store, each[0], tags, notes) for each in found)
@@ -331,7 +331,7 @@ def _tagged(store: Store, record: Record, tags: tuple[str, ...], notes: list[str
 
 
 def _labelled(image: Image, record: Record) -> Image:
-    label = image.label
+    label = image.ai_label
     return image if label is None else evolve(image, made_by=evolve(label, id=record.id))
 
 

@@ -193,7 +193,7 @@ class StreamReader(PreviewReader):
         """
         reply, unreachable = complete(self.finished(broken))
         result = self._finish(reply, unreachable, now)
-        return Completed(result=result.warn(*self.notes(broken)))
+        return Completed(result=result.with_warnings(*self.notes(broken)))
 
     def finished(self, broken: OutcomeUnknownError | None) -> HttpReply:
         """Return the stream as one plain reply, once it is over.

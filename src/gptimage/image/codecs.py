@@ -112,6 +112,9 @@ def encode_gif(
     return buffer.getvalue() if packet is None else with_gif_xmp(buffer.getvalue(), packet)
 
 
+_STRIP: Final = 64
+"""Rows of pixels that are filtered at once."""
+
 _COLOR_TYPE: Final = {"L": 0, "RGB": 2, "RGBA": 6}
 """What a PNG calls these modes: https://www.w3.org/TR/png-3/#11IHDR."""
 
@@ -137,12 +140,20 @@ def encode_png(
     from PIL import ImageChops
 
     header = struct.pack(">2I5B", *image.size, 8, _COLOR_TYPE[image.mode], 0, 0, 0)
-    rows = ImageChops.subtract_modulo(image, ImageChops.offset(image, 0, 1))
-    rows.paste(image.crop((0, 0, image.width, 1)))  # nothing is above the first one
-    raw, wide = rows.tobytes(), image.width * len(image.getbands())
+    width, height = image.size
+    wide = width * len(image.getbands())
     strategy = zlib.Z_RLE if level == 1 else zlib.Z_DEFAULT_STRATEGY
-    packer = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
-    filtered = b"".join(b"\2" + raw[at : at + wide] for at in range(0, len(raw), wide))
+    packer = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
+    packed: list[bytes] = []
+    # In strips: whole copies would take twice the memory of the image.
+    for top in range(0, height, _STRIP):
+        bottom = min(height, top + _STRIP)
+        rows = image.crop((0, top, width, bottom))
+        above = image.crop((0, top - 1, width, bottom - 1))  # zeros above the first row
+        raw = ImageChops.subtract_modulo(rows, above).tobytes()
+        filtered = b"".join(b"\2" + raw[at : at + wide] for at in range(0, len(raw), wide))
+        packed.append(packer.compress(filtered))
+    packed.append(packer.flush())
     parts = [(b"IHDR", header)]
     if profile is not None:
         parts.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
@@ -150,7 +161,7 @@ def encode_png(
         parts.append((b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp))
     if comment is not None:
         parts.append((b"iTXt", b"Comment" + bytes(5) + comment.encode()))
-    parts += [(b"IDAT", packer.compress(filtered) + packer.flush()), (b"IEND", b"")]
+    parts += [(b"IDAT", b"".join(packed)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, content) for name, content in parts)
 
 
@@ -430,7 +441,7 @@ def without_texts(data: bytes) -> bytes:
     kept = [data[:8]]
     at = 8
     for name, start, end in png_chunks(data):
-        if not _is_dead_weight(name, data[start:end]):
+        if name == b"IDAT" or not _is_dead_weight(name, data[start:end]):
             kept.append(data[start - 8 : end + 4])
         at = end + 4
     if sum(map(len, kept)) == at:

@@ -78,7 +78,7 @@ def contact_sheet(
     style = _style(len(all_images), columns, cell, labelled=labels is not None)
     _check(all_images, columns, labels, style)
     sheet = _draw(all_images, labels, style)
-    if label := combined(image.label for image in all_images):
+    if label := combined(image.ai_label for image in all_images):
         sheet.info[XMP] = label.to_xmp()
     return Image.from_bytes(encode(sheet, "png"))
 

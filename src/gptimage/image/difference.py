@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import reduce
 from operator import mul
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 
 if TYPE_CHECKING:
@@ -20,23 +20,42 @@ TOLERANCE: Final = 8
 """Of 255: a pixel that differs less in every channel looks the same; JPEG alone changes more than
 nothing."""
 
-_REACH: Final = 4
-"""Steps in each direction in which a move is searched on the smallest copy."""
+_FACTOR: Final = 4
+"""How much smaller the copies are, at most, on which a move is measured: finer than a pixel, so
+that one of a pixel in full size shows."""
 
-_SMALLEST_COPY: Final = 128
-"""Longest edge in pixels of that copy: of 1024 pixels, moves of up to 32 are found."""
+_COPY: Final = 384
+"""Longest edge in pixels of such a copy, unless it is four times smaller already."""
+
+_SMALLEST_COPY: Final = 96
+"""Longest edge in pixels of the copy on which the search for a move begins."""
+
+_REACH: Final = 2
+"""Pixels in each direction in which is searched there."""
+
+_FARTHEST: Final = 1 / 28
+"""Share of the longest edge by which an image moves at most, 36 pixels of 1024: farther away
+something similar is found in any image."""
+
+_SMALLEST_EDGE: Final = 16
+"""Pixels an edge of a copy has at least, for edges in it to be compared."""
 
 _STRIP: Final = 1024
 """Rows of pixels that are compared at once."""
 
-_TILE: Final = 128
-"""Edge in pixels of the parts that are compared at full size."""
-
 _SAME: Final = 0.8
-"""An image counts as moved where this share of the difference is left after moving it back."""
+"""A part counts as moved where this share of the difference is left after moving it back."""
 
-_TEXTURE: Final = 4
-"""Mean strength of the edges, of 255, below which nothing shows whether an image was moved."""
+_AGREEMENT: Final = 0.6
+"""Pixels by which parts may differ from their mean to have moved together."""
+
+_LEAST_GAIN: Final = 0.25
+"""Mean of the squares, of differences of edges, below which it says nothing that less is left."""
+
+_OPAQUE: Final = [0] * 255 + [255]
+"""A table for `point`: what is not fully white is black."""
+
+_SQUARES: Final = [level * level for level in range(256)]
 
 
 def changes(one: Pil, other: Pil) -> Pil:
@@ -117,152 +136,196 @@ def heat_map(image: Pil, difference: Pil, tolerance: int) -> Pil:
 def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
     """Return how far the second image is the first one, moved; None where it is not.
 
-    Edges are compared, not colours, so that new light is not taken for a move: first on small
-    copies, in every direction, then at full size in four parts with clear edges. When the parts
-    moved differently, as in an image that was scaled, the largest move is returned.
+    Edges are compared, not colours, so that new light is not taken for a move: on small copies
+    in every direction, and then in the four quarters to a fraction of a pixel, by the parabola
+    through what is left at the best place and beside it. It moved when moving it back explains
+    most of the difference in two quarters, or when all agree on a move. When quarters moved
+    differently, as in an image that was scaled, the largest move is returned.
 
     Args:
         first: The image.
         second: What was made of it, of the same size.
         region: Where both are compared: 255, and 0 elsewhere; of the same size.
     """
-    one, two = (in_mode(each, "RGB").convert("L") for each in (first, second))
     factor = 1
-    while factor < _TILE and max(one.size) / factor > _SMALLEST_COPY * 1.5:
+    while (
+        factor < _FACTOR
+        and max(first.size) > factor * _COPY
+        and min(first.size) >= 2 * factor * _SMALLEST_EDGE
+    ):
         factor *= 2
-    view = _View(one, two, region)
-    whole = view.at((0, 0, *one.size), factor)
-    # Every second step, and then the steps around the best: edges are wider than one.
-    start = whole.descend(whole.best((0, 0), _REACH, step=2))
-    if factor == 1:
-        return start if whole.confirms(start) else None
-    tiles = list(view.tiles(whole, factor))
-    needed = max(1, (len(tiles) + 1) // 2)  # half of them: one part may look moved by chance
-    moved: list[Shift] = []
-    for left, box in zip(range(len(tiles), 0, -1), tiles, strict=True):
-        if len(moved) + left < needed:
-            break  # the rest cannot make it one that moved
-        # From a start of its own: the corners of an image that was scaled move apart.
-        shift, level = view.at(box, factor).descend(start), factor
-        while level > 1:
-            level //= 2
-            edges = view.at(box, level)
-            shift = edges.descend((shift[0] * 2, shift[1] * 2))
-            if level == 1 and edges.confirms(shift):
-                moved.append(shift)
-    if len(moved) < needed:
+    if min(first.size) < _SMALLEST_EDGE * factor:
         return None
-    return max(moved, key=lambda shift: abs(shift[0]) + abs(shift[1]))
+    copies = [_edges(in_mode(first, "RGB"), in_mode(second, "RGB"), region, factor)]
+    while max(copies[-1].size) > _SMALLEST_COPY and min(copies[-1].size) >= 2 * _SMALLEST_EDGE:
+        copies.append(copies[-1].halved())
+    shift = copies[-1].best()
+    for copy in copies[-2:0:-1]:
+        shift = copy.descend((shift[0] * 2, shift[1] * 2))
+    if len(copies) > 1:
+        shift = (shift[0] * 2, shift[1] * 2)
+    parts = [part.move(shift, factor) for part in copies[0].quarters() if part.comparable]
+    limit = max(first.size) * _FARTHEST
+    clear = [part for part in parts if part.gain >= _LEAST_GAIN and 0.5 < part.length < limit]
+    if len(parts) > 2 and len(clear) == len(parts):
+        mean = (fmean(part.x for part in parts), fmean(part.y for part in parts))
+        if all(part.near(mean) for part in parts):
+            return (round(mean[0]), round(mean[1]))
+    moved = [part for part in clear if part.gain > (1 - _SAME) * part.before]
+    if 2 * len(moved) < max(2, len(parts)):
+        return None
+    largest = max(moved, key=lambda part: part.length)
+    return (round(largest.x), round(largest.y))
 
 
 @frozen
-class _View:
-    """Two grey images, and where they are compared."""
+class _Move:
+    """How far a part moved, in pixels of the image.
 
-    first: Pil
-    second: Pil
-    region: Pil
+    Attributes:
+        x: To the right.
+        y: Down.
+        before: Mean square of the difference.
+        gain: How much less it is once the part is moved back.
+    """
 
-    def at(self, box: tuple[int, int, int, int], factor: int) -> _Edges:
-        """Return the edges within a box, on copies that are so many times smaller."""
-        from PIL import ImageFilter
+    x: float
+    y: float
+    before: float
+    gain: float
 
-        soft = ImageFilter.BoxBlur(2 if factor == 1 else 1)  # grain is no edge
-        first, second, region = (
-            each.crop(box).reduce(factor) if factor > 1 else each.crop(box)
-            for each in (self.first, self.second, self.region)
-        )
-        return _Edges(
-            first.filter(soft).filter(ImageFilter.FIND_EDGES),
-            second.filter(soft).filter(ImageFilter.FIND_EDGES),
-            _inner(region.point([0] * 255 + [255])),
-        )
+    @property
+    def length(self) -> float:
+        """The larger of both distances."""
+        return max(abs(self.x), abs(self.y))
 
-    def tiles(self, whole: _Edges, factor: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the part of each quarter in which the edges that count are clearest."""
-        from PIL import ImageChops
-
-        step = _TILE // factor
-        strengths = ImageChops.multiply(whole.first, whole.region).reduce(step)
-        pixels = strengths.tobytes()
-        across, down = strengths.size
-        middle = (across // 2, down // 2)
-        for columns in (range(middle[0]), range(middle[0], across)):
-            for rows in (range(middle[1]), range(middle[1], down)):
-                found = [(pixels[y * across + x], x, y) for x in columns for y in rows]
-                strength, x, y = max(found, default=(0, 0, 0))
-                if strength > _TEXTURE:
-                    left, top = x * _TILE, y * _TILE
-                    margin = 4 * factor  # room for the moves that are tried
-                    yield (
-                        max(0, left - margin),
-                        max(0, top - margin),
-                        min(self.first.width, left + _TILE + margin),
-                        min(self.first.height, top + _TILE + margin),
-                    )
+    def near(self, mean: tuple[float, float]) -> bool:
+        """Return whether it is the move that all parts made on average."""
+        return max(abs(self.x - mean[0]), abs(self.y - mean[1])) <= _AGREEMENT
 
 
-@frozen
+def _edges(first: Pil, second: Pil, region: Pil, factor: int) -> _Edges:
+    """Return the edges of two images, made equally strong, on copies so many times smaller."""
+    from PIL import ImageFilter
+
+    first, second, region = (
+        each.reduce(factor) if factor > 1 else each for each in (first, second, region)
+    )
+    one, two = (_gradient(each.convert("L")) for each in (first, second))
+    # Without what the gradient sees of pixels that may change; it has no outermost pixels.
+    inner = region.filter(ImageFilter.BoxBlur(2)).point(_OPAQUE)
+    inner = inner.crop((1, 1, inner.width - 1, inner.height - 1))
+    strengths = [_mean(each.histogram(inner)) or 1 for each in (one, two)]
+    one, two = (
+        each.point([min(255, round(level * min(4, max(strengths) / own))) for level in range(256)])
+        for each, own in zip((one, two), strengths, strict=True)
+    )
+    return _Edges(one, two, inner)
+
+
+def _gradient(grey: Pil) -> Pil:
+    """Return how much each pixel's neighbours differ; an image two pixels smaller."""
+    from PIL import ImageChops, ImageFilter
+
+    grey = grey.filter(ImageFilter.BoxBlur(1))  # grain is no edge
+    width, height = grey.size
+    right, left, below, above = (
+        grey.crop((x, y, x + width - 2, y + height - 2))
+        for x, y in ((2, 1), (0, 1), (1, 2), (1, 0))
+    )
+    across, down = ImageChops.difference(right, left), ImageChops.difference(below, above)
+    return ImageChops.add(across, down)
+
+
+@define
 class _Edges:
     """The edges of two images, and where they are compared."""
 
     first: Pil
     second: Pil
     region: Pil
+    _found: dict[Shift, float] = field(init=False, factory=dict[Shift, float])
 
-    def descend(self, start: Shift) -> Shift:
-        """Return the move that leaves least, one pixel after another from ``start`` on.
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.first.size
 
-        In each round one direction after the other: where nothing moved, four tries are enough.
-        """
-        shift, left = start, self._left(start)
-        for _ in range(2):
-            before = shift
-            for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-                tried = (shift[0] + x, shift[1] + y)
-                if (less := self._left(tried)) < left:
-                    shift, left = tried, less
-            if shift == before:
-                break
-        return shift
+    @property
+    def comparable(self) -> bool:
+        """Whether enough is protected to tell."""
+        return self._left((0, 0)) < _UNKNOWN
 
-    def best(self, start: Shift, reach: int, *, step: int = 1) -> Shift:
-        """Return the move around ``start`` that leaves least, the shortest of several."""
-        steps = range(-reach, reach + 1, step)
-        tried = [(start[0] + x, start[1] + y) for x in steps for y in steps]
+    def halved(self) -> _Edges:
+        first, second, region = (each.reduce(2) for each in (self.first, self.second, self.region))
+        return _Edges(first, second, region.point(_OPAQUE))
+
+    def quarters(self) -> list[_Edges]:
+        """Return the four quarters."""
+        (width, height), (x, y) = self.size, (self.size[0] // 2, self.size[1] // 2)
+        boxes = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
+        return [
+            _Edges(self.first.crop(box), self.second.crop(box), self.region.crop(box))
+            for box in boxes
+        ]
+
+    def best(self) -> Shift:
+        """Return the move that leaves least of all near ones, the shortest of several."""
+        steps = range(-_REACH, _REACH + 1)
+        tried = [(x, y) for x in steps for y in steps]
         return min(tried, key=lambda each: (self._left(each), abs(each[0]) + abs(each[1])))
 
-    def confirms(self, shift: Shift) -> bool:
-        """Return whether much less differs once the second image is moved back."""
-        return shift != (0, 0) and self._left(shift) < _SAME * self._left((0, 0))
+    def descend(self, shift: Shift) -> Shift:
+        """Return the move that leaves least, at most three pixels from ``shift``."""
+        for _ in range(3):
+            x, y = shift
+            tried = [shift, (x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)]
+            less = min(tried, key=self._left)
+            if less == shift:
+                break
+            shift = less
+        return shift
+
+    def move(self, start: Shift, factor: int) -> _Move:
+        """Measure how far it moved, to a fraction of a pixel, from near ``start`` on."""
+        best = x, y = self.descend(start)
+        across, saved = self._beyond(best, (x - 1, y), (x + 1, y))
+        down, too = self._beyond(best, (x, y - 1), (x, y + 1))
+        before = self._left((0, 0))
+        left = max(0, self._left(best) - saved - too)
+        return _Move((x + across) * factor, (y + down) * factor, before, before - left)
+
+    def _beyond(self, best: Shift, one: Shift, other: Shift) -> tuple[float, float]:
+        """Return where between two neighbours of the best move least is left, and how much less."""
+        low, high = self._left(one), self._left(other)
+        bend = low + high - 2 * self._left(best)
+        off = max(-0.5, min(0.5, (low - high) / (2 * bend))) if bend > 0 else 0
+        return off, off * off * bend / 2
 
     def _left(self, shift: Shift) -> float:
-        """Return the mean difference once the second image is moved back."""
+        """Return the mean square of the difference once the second image is moved back."""
         from PIL import ImageChops
 
+        if shift in self._found:
+            return self._found[shift]
         x, y = shift
-        width, height = self.first.size
+        width, height = self.size
         # What both show: the rest of one was moved out of the other.
         here = (max(0, -x), max(0, -y), width - max(0, x), height - max(0, y))
-        there = (here[0] + x, here[1] + y, here[2] + x, here[3] + y)
-        if here[2] - here[0] < 8 or here[3] - here[1] < 8:
-            return 255.0
-        difference = ImageChops.difference(self.first.crop(here), self.second.crop(there))
-        counts = difference.histogram(self.region.crop(here))
-        return _mean(counts, default=255.0)
+        left = _UNKNOWN
+        if here[2] - here[0] >= 4 and here[3] - here[1] >= 4:
+            there = (here[0] + x, here[1] + y, here[2] + x, here[3] + y)
+            difference = ImageChops.difference(self.first.crop(here), self.second.crop(there))
+            counts = difference.histogram(self.region.crop(here))
+            if (total := sum(counts)) >= 64:  # fewer pixels may look moved by chance
+                left = sum(map(mul, counts, _SQUARES)) / total
+        self._found[shift] = left
+        return left
 
 
-def _inner(region: Pil) -> Pil:
-    """Return the region without its outermost pixels, where Pillow's filters find no edges."""
-    from PIL import ImageOps
-
-    border = 3
-    if min(region.size) <= 2 * border:
-        return region
-    width, height = region.size
-    return ImageOps.expand(region.crop((border, border, width - border, height - border)), border)
+_UNKNOWN: Final = 1e9
+"""What is left where too little can be compared."""
 
 
-def _mean(counts: list[int], *, default: float = 0.0) -> float:
+def _mean(counts: list[int]) -> float:
     total = sum(counts)
-    return sum(map(mul, counts, range(256))) / total if total else default
+    return sum(map(mul, counts, range(256))) / total if total else 0.0

@@ -43,6 +43,13 @@ def read_path(path: str | os.PathLike[str]) -> bytes:
 
 def read_binary(file: BinaryFile) -> bytes:
     """Return the rest of an open binary file; see `Image.from_file`."""
+    if not hasattr(file, "read"):
+        raise InvalidRequestError(
+            "from_file takes an open file: Image.open and Image.from_path take its path",
+            field="file",
+            value=file,
+            allowed="a binary file",
+        )
     data: object = file.read()
     if not isinstance(data, (bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance]  # text files
         raise InvalidRequestError(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.keywords import flag
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import codecs, difference, files, transform
 from gptimage.image.difference import TOLERANCE
@@ -55,7 +56,7 @@ class Image:
         original: The untouched image as the service sent it, when this one was cut to the
             size you asked for; otherwise None.
         made_by: What made it, where that is known besides from its bytes: for images from the
-            service and from a store. `label` is what counts.
+            service and from a store. `ai_label` is what counts.
         alt: The text alternative a store has for it, empty for an image that only decorates; None
             when there is none.
     """
@@ -180,7 +181,7 @@ class Image:
         return has_c2pa(self.data, self.format)
 
     @cached_property
-    def label(self) -> Label | None:
+    def ai_label(self) -> Label | None:
         """What says that a model made the image; None when nothing does.
 
         It is written as XMP into everything that is made of the image here: `thumbnail`, `convert`,
@@ -241,7 +242,11 @@ class Image:
 
         Args:
             data: Whether the file itself is in it, as base64 text under ``base64``.
+
+        Raises:
+            ConfigurationError: ``data`` is neither True nor False.
         """
+        flag("data", data)
         known: dict[str, object] = {
             "format": self.format,
             "width": self.width,
@@ -442,7 +447,7 @@ class Image:
             largest=found.largest,
             box=changes.point([0] * (tolerance + 1) + [255] * (255 - tolerance)).getbbox(),
             heat=lambda: difference.heat_map(one, changes, tolerance),
-            label=combined([self.label, other.label]),
+            label=combined([self.ai_label, other.ai_label]),
         )
 
     def to_pil(self) -> PILImage:
@@ -467,7 +472,7 @@ class Image:
     @property
     def _xmp(self) -> bytes | None:
         """The XMP for what is made of the image."""
-        return None if self.label is None else self.label.to_xmp()
+        return None if self.ai_label is None else self.ai_label.to_xmp()
 
     @property
     def _kind(self) -> FormatInfo:

@@ -14,7 +14,6 @@ from attrs import evolve, frozen
 from gptimage.image.codecs import XMP, decode, encode
 from gptimage.image.difference import (
     TOLERANCE,
-    Shares,
     Shift,
     changes,
     in_mode,
@@ -81,28 +80,26 @@ def keep_outside(
         InvalidRequestError: The mask does not fit the original.
     """
     new, old, protected = _aligned(edited, first, mask, size)
-    found = _drift(new, old, protected)
-    solid = protected.point([0] * 255 + [255])
-    moved = moved_by(old, new, solid) if found.changed > _UNMOVED else None
+    solid = protected.point(_ONLY_OPAQUE)
+    changed = shares(changes(old, new), TOLERANCE, solid).changed
+    moved = moved_by(old, new, solid) if changed > _UNMOVED else None
     if moved is not None:
         same = size is None or edited.size == size
         image = edited if same else edited.fit(*size, quality=quality) if size else edited
-        return KeptOutside(image=image, drift=found.changed, moved=moved)
+        return KeptOutside(image=image, drift=changed, moved=moved)
     mode = "RGBA" if "A" in new.mode + old.mode else "RGB"
     whole, painted = (in_mode(each, mode) for each in (old, new))
-    weights = _weights(protected).point(range(255, -1, -1))
-    if box := weights.getbbox():  # the rest is the original as it is
-        whole.paste(painted.crop(box), box, weights.crop(box))
+    _paint(whole, painted, protected, solid)
     whole.info.clear()
     if profile := new.info.get("icc_profile"):
         whole.info["icc_profile"] = profile
-    if label := combined([edited.label, first.label]):
+    if label := combined([edited.ai_label, first.ai_label]):
         whole.info[XMP] = label.to_xmp()
     format = edited.format if edited.format in {"png", "jpeg", "webp"} else "png"
     wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
     lossless = quality is None and format == "webp" and is_lossless_webp(edited.data)
     data = encode(whole, format, quality=wanted, lossless=lossless)
-    return KeptOutside(image=evolve(Image.from_bytes(data), original=edited), drift=found.changed)
+    return KeptOutside(image=evolve(Image.from_bytes(data), original=edited), drift=changed)
 
 
 def drift(edited: Image, first: Image, mask: Mask) -> float:
@@ -114,7 +111,8 @@ def drift(edited: Image, first: Image, mask: Mask) -> float:
         ImageDecodeError: An image is broken, or an svg.
         InvalidRequestError: The mask does not fit the original.
     """
-    return _drift(*_aligned(edited, first, mask, None)).changed
+    new, old, protected = _aligned(edited, first, mask, None)
+    return shares(changes(old, new), TOLERANCE, protected.point(_ONLY_OPAQUE)).changed
 
 
 def _aligned(
@@ -134,38 +132,38 @@ _CLEAN: Final = [0] * 8 + list(range(8, 248)) + [255] * 8
 """A mask saved as jpeg is nearly clear, and nearly opaque."""
 
 
-def _drift(new: Pil, old: Pil, protected: Pil) -> Shares:
-    return shares(changes(old, new), TOLERANCE, protected.point([0] * 255 + [255]))
+_ONLY_OPAQUE: Final = [0] * 255 + [255]
 
 
-def _weights(protected: Pil) -> Pil:
-    """Return how much of the original each pixel gets: all of it outside the mask, less within.
+def _paint(whole: Pil, painted: Pil, protected: Pil, solid: Pil) -> None:
+    """Lay the edit on the original where the mask lets it change.
 
     The edge blends inside the mask, so that no protected pixel changes. Where the mask is so thin
     that little of the edit would be left, the edge is narrower.
     """
     from PIL import ImageChops, ImageFilter
 
-    inside = protected.point([255] + [0] * 255)
     radius = min(protected.size) * _FEATHER
-    box = inside.getbbox()
-    if box is None:
-        return protected
+    found = ImageChops.invert(solid).getbbox()
+    if found is None:
+        return
+    # With what the blur sees around it; beyond, the original is as it was.
     near = round(radius) + 1
+    left, top, right, bottom = found
     box = (
-        max(0, box[0] - near),
-        max(0, box[1] - near),
-        min(protected.width, box[2] + near),
-        min(protected.height, box[3] + near),
+        max(0, left - near),
+        max(0, top - near),
+        min(protected.width, right + near),
+        min(protected.height, bottom + near),
     )
-    part, clear = protected.crop(box), inside.crop(box)
+    part = weights = protected.crop(box)
+    clear = part.point([255] + [0] * 255)
     while radius >= 1:
         ramp = part.filter(ImageFilter.BoxBlur(radius)).point(
             [min(255, 2 * level) for level in range(256)]
         )
         if shares(ramp, 127, clear).changed < 0.5:
-            weights = protected.copy()
-            weights.paste(ImageChops.lighter(part, ramp), box)
-            return weights
+            weights = ImageChops.lighter(part, ramp)
+            break
         radius /= 2
-    return protected
+    whole.paste(painted.crop(box), box, ImageChops.invert(weights))

@@ -89,7 +89,7 @@ def _small(image: Image | None, max_px: int) -> Pil | None:
     if image is None:
         return None
     try:
-        xmp = None if image.label is None else image.label.to_xmp()
+        xmp = None if image.ai_label is None else image.ai_label.to_xmp()
         pixels = decode(image.data, image.format, at_least=max_px, xmp=xmp)
     except ImageDecodeError:
         return None

@@ -163,19 +163,19 @@ class Limits:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what makes no sense."""
-        for kind, limit in self.per_minute.items():
+        for kind, limit in self.by_kind.items():
             whole(f"{kind}_per_minute", limit, 1)
         text("name", self.name)
         if self.shared is not None:
             path("shared", self.shared)
             remember_url(os.fspath(self.shared))
-        if self.shared is not None and not self.per_minute:
+        if self.shared is not None and not self.by_kind:
             raise ConfigurationError(
                 "shared limits need a number: Limits(images_per_minute=50, shared=...)"
             )
 
     @property
-    def per_minute(self) -> Mapping[Kind, int]:
+    def by_kind(self) -> Mapping[Kind, int]:
         """The numbers that were set, by what they count."""
         given = (self.images_per_minute, self.requests_per_minute, self.tokens_per_minute)
         return {kind: limit for kind, limit in zip(KINDS, given, strict=True) if limit is not None}
@@ -197,7 +197,7 @@ def _shared(limits: Limits) -> SharedWindows | None:
         return None
     from gptimage.limits.shared import SharedWindows
 
-    return SharedWindows(os.fspath(limits.shared), limits.name, limits.per_minute)
+    return SharedWindows(os.fspath(limits.shared), limits.name, limits.by_kind)
 
 
 @define(eq=False)
@@ -224,7 +224,7 @@ class WindowLimiter:
 
     def __attrs_post_init__(self) -> None:
         """One window for each thing that is counted."""
-        self._windows = {kind: Window(self.limits.per_minute.get(kind)) for kind in KINDS}
+        self._windows = {kind: Window(self.limits.by_kind.get(kind)) for kind in KINDS}
 
     def of(self, service: str) -> WindowLimiter:
         """Return the limiter of another service, with the same limits and a count of its own.
@@ -310,14 +310,14 @@ class WindowLimiter:
             self._windows[reached.kind].learn(reached.limit, now)
             reset = SPAN * (reached.used or 0) / max(1, reached.limit)
             self._windows[reached.kind].others(reached.used or 0, reset, now, now)
-        elif not self.limits.per_minute and not self._knows_limit:
+        elif not self.limits.by_kind and not self._knows_limit:
             # It names no limit, so what it has just accepted is the best guess.
             requests = self._windows["requests"]
             requests.learn(requests.used(now) - self._refused.used(now), now)
 
     def _check(self, needs: Mapping[Kind, int]) -> None:
         """Refuse what can never fit into a limit of the user's own."""
-        for kind, limit in self.limits.per_minute.items():
+        for kind, limit in self.limits.by_kind.items():
             if needs[kind] > limit:
                 raise InvalidRequestError(
                     f"one call for {needs[kind]} {kind} never fits into "

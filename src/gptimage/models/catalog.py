@@ -144,7 +144,7 @@ class ModelSpec:
         return "shut_down" if today >= self.shutdown else "deprecated"
 
     @property
-    def instead(self) -> str:
+    def replacement_hint(self) -> str:
         """What to use instead, as the end of a sentence; nothing where nothing is known."""
         if not self.replacements:
             return ""
@@ -210,7 +210,7 @@ class Models:
         with open_file(path) as file:
             return _parse(file.read(), str(path))
 
-    def of(self, provider: str) -> Models:
+    def for_provider(self, provider: str) -> Models:
         """Return the models of a provider, by the names it knows them by; empty for an unknown one.
 
         Azure has OpenAI's models, with dates and successors of its own.
@@ -224,7 +224,7 @@ class Models:
             found = [_on_azure(spec) for spec in self if spec.azure_retirement or not spec.shutdown]
             return Models(tuple(found), default=self.default, checked=self.checked)
         if provider == "openrouter":
-            makers = {"openai": self, "google": self.of("gemini")}
+            makers = {"openai": self, "google": self.for_provider("gemini")}
             found = [_routed(maker, spec) for maker, models in makers.items() for spec in models]
             return Models(tuple(found), default="", checked=self.checked)
         found = [spec for spec in self._others if spec.provider == provider]

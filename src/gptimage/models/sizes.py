@@ -114,7 +114,7 @@ class Size:
         return cls(*pixels)
 
     @property
-    def pixels(self) -> tuple[int, int] | None:
+    def dimensions(self) -> tuple[int, int] | None:
         """``(width, height)``, or None for ``auto``."""
         if self.width is None or self.height is None:
             return None
@@ -122,7 +122,7 @@ class Size:
 
     def __str__(self) -> str:
         """Return the wire form: ``auto`` or ``1920x1080``."""
-        return "auto" if self.pixels is None else f"{self.width}x{self.height}"
+        return "auto" if self.dimensions is None else f"{self.width}x{self.height}"
 
 
 _GRIDS: Final = ((4, 2), (3, 3), (4, 3), (4, 4))

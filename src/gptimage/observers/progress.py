@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
-from types import TracebackType
 from typing import Any, Self
 
 from gptimage.errors import ConfigurationError
@@ -96,12 +95,7 @@ class ProgressObserver:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop drawing; the last state stays on the screen."""
         self._bar.stop()
 

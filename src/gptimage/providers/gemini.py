@@ -98,7 +98,7 @@ def _address(url: str) -> str:
 
 @functools.cache
 def _rows() -> Models:
-    return Models.load().of(NAME)
+    return Models.load().for_provider(NAME)
 
 
 @functools.cache

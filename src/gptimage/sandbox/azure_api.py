@@ -46,7 +46,7 @@ class Azure(Dialect):
 
     def models(self) -> Models:
         """Return the catalogue of what Azure has, with its own dates."""
-        return Models.load().of(self.name)
+        return Models.load().for_provider(self.name)
 
     def check_key(self, headers: Mapping[str, str], path: str) -> None:
         """Check the key: Azure's own header, or a token of Entra.

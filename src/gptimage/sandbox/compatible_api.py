@@ -222,7 +222,7 @@ class OpenRouter(_Compatible):
 
 def _catalogues(policy: Policy) -> dict[str, Models]:
     """Return what it draws with, by the author that a model's name begins with."""
-    return {"openai": policy.models, "google": Models.load().of("gemini")}
+    return {"openai": policy.models, "google": Models.load().for_provider("gemini")}
 
 
 def _reference(part: Reader) -> str:
@@ -251,7 +251,7 @@ def _pixels(read: Reader, spec: ModelSpec) -> tuple[int, int] | None:
             raise ErrorReply(f"{spec.id} does not support {ratio or '1:1'} at {tier or '1K'}")
         return found
     try:
-        wanted = Size.parse(size or ratio or "1:1").pixels or (1024, 1024)
+        wanted = Size.parse(size or ratio or "1:1").dimensions or (1024, 1024)
     except ValueError as error:
         raise ErrorReply(f"Invalid size or aspect_ratio: {size or ratio}") from error
     if size is not None and not named:
@@ -430,7 +430,7 @@ class XAI(_Compatible):
         read.choice("quality", ("low", "medium"))
         tier = read.choice("resolution", ("1k", "2k")) or "1k"
         ratio = read.choice("aspect_ratio", _RATIOS) or "1:1"
-        width, height = Size.parse(ratio).pixels or (1024, 1024)
+        width, height = Size.parse(ratio).dimensions or (1024, 1024)
         scale = 2 if tier == "2k" else 1
         one = [each] if edits and (each := read.object("image")) else []
         given = [*one, *(read.objects("images") if edits else [])]

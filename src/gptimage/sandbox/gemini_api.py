@@ -84,7 +84,7 @@ class Gemini(Dialect):
 
     def models(self) -> Models:
         """Return the catalogue of what it draws with."""
-        return Models.load().of("gemini")
+        return Models.load().for_provider("gemini")
 
     def route(self, path: str) -> tuple[str, str | None]:
         """Return a path below the base URL, of either version of the API."""

@@ -174,12 +174,13 @@ class Reader:
             raise not_found(id, self._context.blobs.name)
         return record
 
-    def find(self, sha256: str) -> tuple[Record, ...]:
+    def find_identical(self, image: Image | Record | str) -> tuple[Record, ...]:
         """Return every image with exactly these bytes, oldest first.
 
         Args:
-            sha256: As in ``image.sha256``.
+            image: An image, a record, or the bytes' SHA-256 in hex as in ``image.sha256``.
         """
+        sha256 = image if isinstance(image, str) else image.sha256
         self._ready()
         return self._records(queries.by_digest(self._context.index.database, sha256))
 
@@ -225,7 +226,7 @@ class Reader:
             found = queries.by_rows(self._context.index.database, list(rows))
             matches = [Match(self._record(each), rows[each.row]) for each in found]
         else:
-            matches = [Match(each, 0) for each in self.find(sha256)]
+            matches = [Match(each, 0) for each in self.find_identical(sha256)]
         return tuple(each for each in matches if record is None or each.record.id != record.id)[
             :most
         ]
@@ -284,7 +285,9 @@ class Reader:
     def _image(self, record: Record, original: bool) -> Image:
         """Return a file of a record, once its bytes are proved to be the ones that were saved."""
         file = record.original if original and record.original else record
-        image = evolve(Image.from_bytes(self._read(file.key)), made_by=record.label, alt=record.alt)
+        image = evolve(
+            Image.from_bytes(self._read(file.key)), made_by=record.ai_label, alt=record.alt
+        )
         if image.sha256 != file.sha256:
             raise ImageDecodeError(
                 f"the file {file.key} is damaged: its bytes are not the ones that were saved"

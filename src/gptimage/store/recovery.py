@@ -440,7 +440,7 @@ def _call(left: PendingReply, body: bytes, images: Sequence[Image]) -> CallMetad
     model = str(request.get("model", "unknown"))
     value = table(read(body).value)
     usage = read_usage(value, has_inputs=request["operation"] == "edit")
-    catalogue = Models.load().of(str(service.get("catalogue", OPENAI)))
+    catalogue = Models.load().for_provider(str(service.get("catalogue", OPENAI)))
     return CallMetadata(
         request=request,
         model=model,
@@ -464,7 +464,7 @@ def _call(left: PendingReply, body: bytes, images: Sequence[Image]) -> CallMetad
 def _as_asked(context: StoreContext, image: Image, note: Mapping[str, object]) -> Image:
     """Return the image as the client would have made it: one saved already is then known."""
     try:
-        size = Size.parse(str(note.get("size", "auto"))).pixels
+        size = Size.parse(str(note.get("size", "auto"))).dimensions
         level = note.get("compression")
         quality = level if isinstance(level, int) else None
         if kept := _kept(context, image, note, size, quality):

@@ -251,7 +251,7 @@ def _pending_image(
         batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
-        digital_source=None if image.label is None else image.label.source,
+        digital_source=None if image.ai_label is None else image.ai_label.source,
         template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,

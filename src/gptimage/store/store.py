@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from attrs import evolve
@@ -233,17 +232,12 @@ class Store(Reader):
         """Use the store in a ``with`` block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 
     @property
-    def name(self) -> str:
+    def location(self) -> str:
         """The location: a path, or the name of an object store."""
         return self._context.blobs.name
 
@@ -371,7 +365,7 @@ class Store(Reader):
         return self._edit(id, lambda r: evolve(r, alt=alt))
 
     def pin(self, id: str | Record) -> Record:
-        """Keep an image whatever `prune` would do.
+        """Refuse to `prune` or `delete` an image until it is unpinned.
 
         Raises:
             ImageNotFoundError: No image has this id.
@@ -428,7 +422,7 @@ class Store(Reader):
         try:
             return prune(self._context, retention, dry_run=dry_run)
         except OSError as error:
-            raise StoreError(f"{self.name} cannot be pruned: {reason(error)}") from error
+            raise StoreError(f"{self.location} cannot be pruned: {reason(error)}") from error
 
     def verify(
         self, *, hashes: bool = True, repair: bool = False, grace: timedelta = sync.GRACE
@@ -552,13 +546,13 @@ class Store(Reader):
     def _edit(self, id: str | Record, change: Callable[[Record], Record]) -> Record:
         record = edit(self._context, _sidecar_key(self.get(id)), change)
         if record is None:
-            raise not_found(check_id(id), self.name)
+            raise not_found(check_id(id), self.location)
         return record
 
     def _why_not_removed(self, record: Record) -> StoreError:
         """Return the error for an image that was not removed: it is pinned, or already gone."""
         row = sync.sync(self._context, _sidecar_key(record))
-        return sync.pinned_error(record.id) if row else not_found(record.id, self.name)
+        return sync.pinned_error(record.id) if row else not_found(record.id, self.location)
 
 
 def _sidecar_key(record: Record) -> str:

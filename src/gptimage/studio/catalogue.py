@@ -22,7 +22,7 @@ _ELSEWHERE: Final = frozenset(
 def catalogue(studio: Studio) -> dict[str, Any]:
     """Return everything the forms are built from, as JSON values."""
     service = provider(studio.provider or DEFAULT)
-    models = studio.estimator.models().of(service.rows)
+    models = studio.estimator.models().for_provider(service.rows)
     today = studio.estimator.clock().date()
     default = studio.model or service.default_model or models.default
     return {

@@ -182,7 +182,7 @@ def open_studio(options: StudioOptions) -> Studio:
         )
     ledger, budget = open_ledger(config), budget_of(config)
     if ledger is not None and budget is not None:
-        budget.attach(ledger)
+        budget.use_ledger(ledger)
     model = config.text("model")
     templates = open_templates(config)
     estimator = ImageClient.sandbox(store=store, templates=templates, **estimator_arguments(config))
@@ -225,7 +225,7 @@ def job_folder(store: Store, *, sandbox: bool, state: Path | None = None) -> Pat
     # One folder for each store: its jobs name its images. Of the sandbox another one, so that
     # a job of the service is never drawn offline, or the other way round.
     kind = "sandbox" if sandbox else "service"
-    name = hashlib.sha256(f"{kind}\0{store.name}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{kind}\0{store.location}".encode()).hexdigest()[:16]
     return (state or state_folder()) / _FOLDER / name
 
 

@@ -9,5 +9,5 @@ from gptimage.templates.arguments import Brand as Brand
 from gptimage.templates.arguments import TemplateArgument as TemplateArgument
 from gptimage.templates.collection import PromptTemplates as PromptTemplates
 from gptimage.templates.template import PromptTemplate as PromptTemplate
-from gptimage.templates.template import TemplateDefaults as TemplateDefaults
+from gptimage.templates.template import RecommendedOptions as RecommendedOptions
 from gptimage.types.request import ReferenceImage as ReferenceImage

@@ -106,7 +106,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
 
         return any(before != stamp(folder) for folder, before in self._stamps.items())
 
-    def reload(self) -> PromptTemplates:
+    def reloaded(self) -> PromptTemplates:
         """Return a fresh set read from the same folders; this one stays as it is.
 
         Raises:
@@ -169,8 +169,8 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
 
 
 def _rebranded(templates: PromptTemplates, brand: Brand) -> PromptTemplates:
-    return templates.reload().with_brand(brand)
+    return templates.reloaded().with_brand(brand)
 
 
 def _joined(left: PromptTemplates, right: PromptTemplates) -> PromptTemplates:
-    return left.reload() | right.reload()
+    return left.reloaded() | right.reloaded()

@@ -34,7 +34,7 @@ SETTINGS: Final = ("size", *_ALLOWED)
 
 
 @frozen(kw_only=True)
-class TemplateDefaults:
+class RecommendedOptions:
     """Settings recommended for one set of arguments; None where there is no recommendation.
 
     Attributes:
@@ -77,9 +77,11 @@ class Setting:
         return {self.argument: {**self.by_value, **otherwise}}
 
 
-def choose(settings: Mapping[str, Setting], known: Mapping[str, ArgumentValue]) -> TemplateDefaults:
+def choose(
+    settings: Mapping[str, Setting], known: Mapping[str, ArgumentValue]
+) -> RecommendedOptions:
     """Return every setting for these arguments."""
-    return TemplateDefaults(**{name: setting.choose(known) for name, setting in settings.items()})
+    return RecommendedOptions(**{name: setting.choose(known) for name, setting in settings.items()})
 
 
 def read_settings(
@@ -200,7 +202,7 @@ class PromptTemplate:
             images=self._references(),
         )
 
-    def defaults(self, /, **arguments: object) -> TemplateDefaults:
+    def recommended_options(self, /, **arguments: object) -> RecommendedOptions:
         """Return the settings for these arguments, which need not be complete.
 
         Raises:

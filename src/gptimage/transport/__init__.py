@@ -11,9 +11,11 @@ from gptimage.transport.http import HttpRequest as HttpRequest
 from gptimage.transport.http import ServerEvent as ServerEvent
 from gptimage.transport.protocols import AsyncDownload as AsyncDownload
 from gptimage.transport.protocols import AsyncEventStream as AsyncEventStream
+from gptimage.transport.protocols import AsyncReplyParts as AsyncReplyParts
 from gptimage.transport.protocols import AsyncSupportsDownload as AsyncSupportsDownload
 from gptimage.transport.protocols import AsyncTransport as AsyncTransport
 from gptimage.transport.protocols import Download as Download
 from gptimage.transport.protocols import EventStream as EventStream
+from gptimage.transport.protocols import ReplyParts as ReplyParts
 from gptimage.transport.protocols import SupportsDownload as SupportsDownload
 from gptimage.transport.protocols import Transport as Transport

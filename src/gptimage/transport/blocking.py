@@ -8,43 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from inspect import isawaitable
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
-from gptimage.transport.protocols import AsyncTransport
+from gptimage.transport.protocols import AsyncReplyParts, AsyncTransport, ReplyParts
 
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _Source(Protocol[T_co]):
-    """A response that arrives in parts: events of a stream, or pieces of a download."""
-
-    @property
-    def reply(self) -> HttpReply: ...
-
-    def __aiter__(self) -> AsyncIterator[T_co]: ...
-
-    async def aclose(self) -> None: ...
-
-
-class _BlockingSource(Protocol[T_co]):
-    """`_Source` of a blocking transport."""
-
-    @property
-    def reply(self) -> HttpReply: ...
-
-    def __iter__(self) -> Iterator[T_co]: ...
-
-    def close(self) -> None: ...
-
-
 class BlockingStream(Generic[T]):
     """`EventStream` or `Download` over an async one that never waits for an event loop."""
 
-    def __init__(self, source: _Source[T]) -> None:
+    def __init__(self, source: AsyncReplyParts[T]) -> None:
         self._source = source
 
     @property
@@ -64,7 +42,7 @@ class BlockingStream(Generic[T]):
 class AwaitedStream(Generic[T_co]):
     """`AsyncEventStream` or `AsyncDownload` over a blocking one."""
 
-    def __init__(self, source: _BlockingSource[T_co]) -> None:
+    def __init__(self, source: ReplyParts[T_co]) -> None:
         self._source = source
 
     @property

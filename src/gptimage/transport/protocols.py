@@ -7,29 +7,27 @@ Implementations need not inherit from them. One contract suite per Protocol in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
+
+T_co = TypeVar("T_co", covariant=True)
 
 SANDBOX_URL: Final = "https://sandbox.invalid/v1"
 """The address of the sandbox inside the process; the name cannot exist (RFC 2606)."""
 
 
-class EventStream(Protocol):
-    """An answer that arrives as server-sent events; iterate it once, then close it.
-
-    ``reply`` has the status and headers. When the answer is not an event stream (an
-    error, or a plain JSON answer), ``reply.body`` is whole and iterating yields nothing.
-    """
+class ReplyParts(Protocol[T_co]):
+    """A reply that arrives in parts; iterate it once, then close it."""
 
     @property
     def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is no event stream."""
+        """Status and headers, and the whole body of a reply that has no parts."""
         ...
 
-    def __iter__(self) -> Iterator[ServerEvent]:
-        """Events as they arrive; OutcomeUnknownError when the connection breaks."""
+    def __iter__(self) -> Iterator[T_co]:
+        """Parts as they arrive; OutcomeUnknownError when the connection breaks."""
         ...
 
     def close(self) -> None:
@@ -37,21 +35,41 @@ class EventStream(Protocol):
         ...
 
 
-class AsyncEventStream(Protocol):
-    """`EventStream`, awaited."""
+class AsyncReplyParts(Protocol[T_co]):
+    """`ReplyParts`, awaited."""
 
     @property
     def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is no event stream."""
+        """Status and headers, and the whole body of a reply that has no parts."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        """Events as they arrive; OutcomeUnknownError when the connection breaks."""
+    def __aiter__(self) -> AsyncIterator[T_co]:
+        """Parts as they arrive; OutcomeUnknownError when the connection breaks."""
         ...
 
     async def aclose(self) -> None:
         """Release the connection; harmless when done twice."""
         ...
+
+
+class EventStream(ReplyParts[ServerEvent], Protocol):
+    """An answer that arrives as server-sent events.
+
+    When the answer is not an event stream (an error, or a plain JSON answer), ``reply.body`` is
+    whole and iterating yields nothing.
+    """
+
+
+class AsyncEventStream(AsyncReplyParts[ServerEvent], Protocol):
+    """`EventStream`, awaited."""
+
+
+class Download(ReplyParts[bytes], Protocol):
+    """A body that arrives in pieces; that of an error is whole in ``reply``."""
+
+
+class AsyncDownload(AsyncReplyParts[bytes], Protocol):
+    """`Download`, awaited."""
 
 
 @runtime_checkable
@@ -89,40 +107,6 @@ class AsyncTransport(Protocol):
 
     async def aclose(self) -> None:
         """Release connections; harmless when done twice."""
-        ...
-
-
-class Download(Protocol):
-    """A body that arrives in pieces; iterate it once, then close it."""
-
-    @property
-    def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is an error."""
-        ...
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Pieces as they arrive; OutcomeUnknownError when the connection breaks."""
-        ...
-
-    def close(self) -> None:
-        """Release the connection; harmless when done twice."""
-        ...
-
-
-class AsyncDownload(Protocol):
-    """`Download`, awaited."""
-
-    @property
-    def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is an error."""
-        ...
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Pieces as they arrive; OutcomeUnknownError when the connection breaks."""
-        ...
-
-    async def aclose(self) -> None:
-        """Release the connection; harmless when done twice."""
         ...
 
 

@@ -139,7 +139,7 @@ def with_references(
             allowed=f"at most {MAX_IMAGES}",
         )
     read = tuple(resolve(each.file, field=f"images.{each.name}", fetch=fetch) for each in own)
-    text = prompt.with_sentences(after=len(images))
+    text = prompt.full_text(after=len(images))
     return evolve(prompt, text=text, images=()), (*images, *read)
 
 

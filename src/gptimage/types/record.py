@@ -164,7 +164,7 @@ class Record:
         return {name: self.request.get(name, _UNSAID.get(name)) for name in self.effective}
 
     @property
-    def label(self) -> Label:
+    def ai_label(self) -> Label:
         """What says in files made of this image that a model made it.
 
         Of an image saved by an earlier version it is not known what an edit started from, so a

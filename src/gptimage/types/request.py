@@ -6,7 +6,8 @@ unpack them, the values hold what they name, and ``validation.py`` checks it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -97,7 +98,7 @@ class Prompt:
         """Return the text alone."""
         return self.text
 
-    def with_sentences(self, *, after: int = 0) -> str:
+    def full_text(self, *, after: int = 0) -> str:
         """Return the text with a sentence for each of its images, as the model gets it.
 
         Args:
@@ -230,6 +231,46 @@ class EditOptions(Options, total=False):
     outside: Outside | None
 
 
+class CallOptions(TypedDict, total=False):
+    """Options of one call that are not about its image.
+
+    Attributes:
+        refresh: Send the request even if the cache has its reply, and replace that.
+        tags: Tags for the store.
+        timeout: Seconds to wait for each response; the client's when left out.
+        extra_headers: Headers sent with each request, besides the client's.
+    """
+
+    refresh: bool
+    tags: Iterable[str]
+    timeout: float | None
+    extra_headers: Mapping[str, str] | None
+
+
+class GenerateCall(Options, CallOptions, total=False):
+    """All keywords of ``generate``."""
+
+
+class EditCall(EditOptions, CallOptions, total=False):
+    """All keywords of ``edit`` and its kin."""
+
+
+class BatchOptions(TypedDict, total=False):
+    """Options of a batch.
+
+    Attributes:
+        state: A file that lets another process go on, and never submits twice.
+        metadata: Your words about the batch, kept by the service: up to 15 short texts.
+        max_lines: Requests in one batch of the service; a larger job is several.
+        max_bytes: Bytes of one batch's file of requests.
+    """
+
+    state: str | os.PathLike[str] | None
+    metadata: Mapping[str, str] | None
+    max_lines: int
+    max_bytes: int
+
+
 def _size(value: str | Sequence[int] | Size | None) -> Size | None:
     return None if value is None else Size.parse(value)
 
@@ -321,7 +362,7 @@ def label_for(request: Generate, created: datetime | None) -> Label:
     The time is the service's, if it tells one: the same reply always makes the same files.
     """
     made = Label(model=request.model, created=created)
-    known = [each.label if isinstance(each, Image) else None for each in request.inputs]
+    known = [each.ai_label if isinstance(each, Image) else None for each in request.inputs]
     return combined(known, made) or made
 
 
@@ -335,6 +376,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "negative_prompt": "say in the prompt what to leave out",
     "image": "it is called images here, and belongs to edit()",
     "stream": "call stream() instead",
+    "use_cache": "refresh=True sends again and replaces what the cache has",
     "images": "images to start from belong to edit()",
     **dict.fromkeys(("mask", "markup", "input_fidelity", "outside"), "it belongs to edit()"),
 }

@@ -203,7 +203,7 @@ class Result:
             return self.drift if self.request.keeps_outside else None
         return None
 
-    def warn(self, *sentences: str) -> Result:
+    def with_warnings(self, *sentences: str) -> Result:
         """Return the same result with more warnings."""
         return evolve(self, warnings=(*self.warnings, *sentences))
 

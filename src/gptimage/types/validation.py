@@ -158,7 +158,7 @@ def _outside(request: Edit) -> None:
 def _check_not_retired(request: Generate, spec: ModelSpec, today: date) -> Warnings:
     if spec.shutdown is None:
         return
-    instead = spec.instead
+    instead = spec.replacement_hint
     if spec.state(today) == "shut_down":
         raise ModelRetiredError(
             f"{spec.id} was shut down on {spec.shutdown}{instead}",
@@ -214,9 +214,9 @@ def _choices(request: Generate, spec: ModelSpec) -> Warnings:
 
 
 def _size(request: Generate, spec: ModelSpec) -> Warnings:
-    if request.size is None or request.size.pixels is None:
+    if request.size is None or request.size.dimensions is None:
         return
-    width, height = spec.sizes.covering(*request.size.pixels)
+    width, height = spec.sizes.covering(*request.size.dimensions)
     limit = spec.sizes.experimental_pixels
     if limit and width * height > limit:
         yield f"{width}x{height} is above 2560x1440, which the service calls experimental"

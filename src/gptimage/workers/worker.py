@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
 from attrs import frozen
@@ -182,7 +181,7 @@ def _pending(client: ImageClient, key: str) -> Iterator[PendingReply]:
         found = PendingReplies().abandoned(older_than=timedelta(0))
     except StoreError:  # a folder that cannot be read is no reason to wait for it
         return iter(())
-    own = (None, client.store.name if client.store is not None else None)
+    own = (None, client.store.location if client.store is not None else None)
     return (each for each in found if each.key == key and each.store in own)
 
 
@@ -279,12 +278,7 @@ class JobLease:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the heartbeats."""
         self._over.set()
 

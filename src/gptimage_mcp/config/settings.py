@@ -381,7 +381,7 @@ class Settings:
     @property
     def catalogue(self) -> gptimage.Models:
         """What is known of the service's models."""
-        return gptimage.Models.load().of(from_environment(self.provider or "openai").rows)
+        return gptimage.Models.load().for_provider(from_environment(self.provider or "openai").rows)
 
     @property
     def default_model(self) -> str:

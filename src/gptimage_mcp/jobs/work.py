@@ -107,7 +107,7 @@ class ImageWorker:
                 folders.save(image, job_request.save_to, field="save_to") for image in result.images
             )
         except (gptimage.GptImageError, OSError) as error:
-            result = result.warn(f"a copy could not be written: {error}")
+            result = result.with_warnings(f"a copy could not be written: {error}")
         job.copies = tuple(copies)
         return result
 

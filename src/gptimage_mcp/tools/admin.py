@@ -121,10 +121,10 @@ def model_of(app: App) -> str:
 
 
 def _store(app: App) -> dict[str, Any]:
-    found, error = _tried(lambda: records.stats(app.store.name, app.store.stats()))
+    found, error = _tried(lambda: records.stats(app.store.location, app.store.stats()))
     names = ("images", "bytes", "cost_usd", "unknown_cost", "newest")
     return {
-        "store": app.store.name,
+        "store": app.store.location,
         **{name: found and found[name] for name in names},
         "error": error,
     }
@@ -444,7 +444,7 @@ def _catalogue(settings: Settings, model: str | None) -> tuple[gptimage.Models, 
         return settings.catalogue, "", rest or None
     if name not in names() or provider(own).slashes:
         return settings.catalogue, "", model
-    return gptimage.Models.load().of(provider(name).rows), f"{name}/", rest or None
+    return gptimage.Models.load().for_provider(provider(name).rows), f"{name}/", rest or None
 
 
 def _known(catalogue: gptimage.Models, model: str) -> gptimage.ModelSpec:

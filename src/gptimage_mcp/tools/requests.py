@@ -231,7 +231,7 @@ def _best(found: Attempts) -> gptimage.Result:
     notes += [note for note in found.warnings if note not in best.result.warnings]
     stored = best.result.stored[best.index : best.index + 1]
     whole = evolve(best.result, images=(best.image,), stored=stored, cost=found.cost)
-    return whole.warn(*notes)
+    return whole.with_warnings(*notes)
 
 
 _OF_A_TURN: Final = ("action", "max_images")

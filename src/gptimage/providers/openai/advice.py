@@ -202,7 +202,11 @@ def _near(text: str, service: Service) -> str | None:
     from gptimage.models.catalog import Models
 
     name = match["name"]
-    known = [model.id for model in Models.load().of(service.catalogue) if model.shutdown is None]
+    known = [
+        model.id
+        for model in Models.load().for_provider(service.catalogue)
+        if model.shutdown is None
+    ]
     found = [each for each in get_close_matches(name.lower(), known, n=3) if each != name]
     if not found:
         return None
