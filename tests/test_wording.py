@@ -70,8 +70,6 @@ NEVER = {
     "secrets.token_urlsafe": "is about values a program passes",
     "result.image.save(...) writes": "is about values a program passes",
     "mismatched_(": "is a regular expression",
-    "from_file takes an open file": "is about values a program passes",
-    "refresh=True sends again and replaces": "is about the keywords of a program's call",
     "PRAGMA": "is SQL",
     "background:url(": "is CSS",
     "FileBlobs(": "is about values a program passes",
