@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -355,18 +354,6 @@ def test_moments() -> None:
             moment(text)
 
 
-def test_help_is_light() -> None:
-    """Asking for help loads neither SQLite nor anything else that is heavy."""
-    code = (
-        "import sys; from gptimage.cli.parser import build_parser; build_parser();"
-        "print({'sqlite3', 'obstore', 'PIL', 'openai'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "set()"
-    assert os.environ.get("GPTIMAGE_STORE") is None
-
-
 def test_looking_into_a_store_is_light(store: Store, make: Any) -> None:
     """A search waits for no package, and no part of the library, that it does not need."""
     saved = store.save(make.result("A red fox"))[0]
@@ -375,7 +362,7 @@ def test_looking_into_a_store_is_light(store: Store, make: Any) -> None:
         "print({'PIL', 'cattrs', 'filelock', 'httpx2', 'openai', 'gptimage.providers',"
         "'gptimage.store.prune', 'gptimage.types.result'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", code, "store", "search", "fox", "--store", store.name]
+    command = [sys.executable, "-c", code, "store", "search", "fox", "--store", store.location]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     found, loaded = done.stdout.splitlines()

@@ -153,7 +153,7 @@ def test_the_links_lead_to_the_whole_pictures(here: BrowseFixture) -> None:
     assert link.annotations.audience is None
 
 
-@pytest.mark.parametrize("count", [1, 4, 10])
+@pytest.mark.parametrize("count", [1, 10])
 def test_any_number_of_4k_pictures_fits(
     here: BrowseFixture, painted: tuple[gptimage.Image, ...], count: int
 ) -> None:
@@ -167,9 +167,9 @@ def test_any_number_of_4k_pictures_fits(
 
 
 def test_pictures_that_cannot_be_compressed_fit(here: BrowseFixture) -> None:
-    """Noise in 4K gets smaller until the whole result fits, and is still shown."""
+    """Noise gets smaller until the whole result fits, and is still shown."""
     count = 10  # as many as a call can make
-    noise = picture((3840, 2160))
+    noise = picture((1920, 1080))  # the widest preview is 1568 pixels
 
     result = show(here.app, saved(here.app, drawing(*[noise] * count)))
 

@@ -269,7 +269,7 @@ class Drift:
                 "the check drift is of an edit with a mask: it needs the image that was edited and "
                 "the mask, as drawn and not as uploaded; nothing was sent",
                 field="checks",
-                allowed="Drift(first, mask), or Drift() where an edit with mask= is drawn",
+                allowed="an edit with a mask",
             )
 
     def __call__(self, image: Image) -> CheckResult:
