@@ -336,7 +336,8 @@ _UNKNOWN: Final = 1e9
 
 
 def _mean_square(counts: list[int]) -> float:
-    return sum(map(mul, counts, _SQUARES)) / sum(counts)
+    squares: int = sum(map(mul, counts, _SQUARES))
+    return squares / sum(counts)
 
 
 def _mean(counts: list[int]) -> float:
