@@ -107,6 +107,22 @@ def test_a_move_is_told_from_what_else_changed(
     )
 
 
+def test_surfaces_say_nothing_of_a_move_and_all_else_does(photo: Image) -> None:
+    """A logo in a corner moved with the image; a thing in a corner of a scene moved alone."""
+    white, scene, region = (
+        pil.new("RGB", (256, 256), "white"),
+        photo.to_pil(),
+        pil.new("L", (256, 256), 255),
+    )
+    white.paste("navy", (20, 20, 70, 60))
+    white.paste("gold", (30, 30, 50, 70))
+    moved = scene.copy()
+    moved.paste(scene.crop((10, 10, 90, 90)), (14, 10))
+
+    assert moved_by(white, ImageChops.offset(white, 3, 1), region) == (3, 1)
+    assert moved_by(scene, moved, region) is None
+
+
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (40, 9), (9, 300)])
 def test_what_is_too_small_to_tell_did_not_move(size: tuple[int, int]) -> None:
     """A few pixels that look like others prove nothing."""

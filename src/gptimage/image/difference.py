@@ -46,6 +46,9 @@ _STRIP: Final = 1024
 _SAME: Final = 0.8
 """A part counts as moved where this share of the difference is left after moving it back."""
 
+_FAINT: Final = 0.1
+"""Share of the strongest part's edges, squared, below which a part says nothing."""
+
 _AGREEMENT: Final = 0.6
 """Pixels by which parts may differ from their mean to have moved together."""
 
@@ -165,14 +168,17 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
     if len(copies) > 1:
         shift = (shift[0] * 2, shift[1] * 2)
     parts = [part.move(shift, factor) for part in copies[0].quarters() if part.comparable]
+    # A surface without edges shows no move: there grain would be compared with grain.
+    least = max((part.strength for part in parts), default=0) * _FAINT
+    parts = [part for part in parts if part.strength >= least]
     limit = max(first.size) * _FARTHEST
     clear = [part for part in parts if part.gain >= _LEAST_GAIN and 0.5 < part.length < limit]
-    if len(parts) > 2 and len(clear) == len(parts):
+    if len(parts) > 1 and len(clear) == len(parts):
         mean = (fmean(part.x for part in parts), fmean(part.y for part in parts))
         if all(part.near(mean) for part in parts):
             return (round(mean[0]), round(mean[1]))
     moved = [part for part in clear if part.gain > (1 - _SAME) * part.before]
-    if 2 * len(moved) < max(2, len(parts)):
+    if not moved or 2 * len(moved) < len(parts):
         return None
     largest = max(moved, key=lambda part: part.length)
     return (round(largest.x), round(largest.y))
@@ -185,12 +191,14 @@ class _Move:
     Attributes:
         x: To the right.
         y: Down.
+        strength: Mean square of the first image's edges.
         before: Mean square of the difference.
         gain: How much less it is once the part is moved back.
     """
 
     x: float
     y: float
+    strength: float
     before: float
     gain: float
 
@@ -292,7 +300,8 @@ class _Edges:
         down, too = self._beyond(best, (x, y - 1), (x, y + 1))
         before = self._left((0, 0))
         left = max(0, self._left(best) - saved - too)
-        return _Move((x + across) * factor, (y + down) * factor, before, before - left)
+        strength = _mean_square(self.first.histogram(self.region))
+        return _Move((x + across) * factor, (y + down) * factor, strength, before, before - left)
 
     def _beyond(self, best: Shift, one: Shift, other: Shift) -> tuple[float, float]:
         """Return where between two neighbours of the best move least is left, and how much less."""
@@ -316,14 +325,19 @@ class _Edges:
             there = (here[0] + x, here[1] + y, here[2] + x, here[3] + y)
             difference = ImageChops.difference(self.first.crop(here), self.second.crop(there))
             counts = difference.histogram(self.region.crop(here))
-            if (total := sum(counts)) >= 64:  # fewer pixels may look moved by chance
-                left = sum(map(mul, counts, _SQUARES)) / total
+            if sum(counts) >= 64:  # fewer pixels may look moved by chance
+                left = _mean_square(counts)
         self._found[shift] = left
         return left
 
 
 _UNKNOWN: Final = 1e9
 """What is left where too little can be compared."""
+
+
+def _mean_square(counts: list[int]) -> float:
+    squares: int = sum(map(mul, counts, _SQUARES))
+    return squares / sum(counts)
 
 
 def _mean(counts: list[int]) -> float:
