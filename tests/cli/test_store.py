@@ -375,7 +375,7 @@ def test_looking_into_a_store_is_light(store: Store, make: Any) -> None:
         "print({'PIL', 'cattrs', 'filelock', 'httpx2', 'openai', 'gptimage.providers',"
         "'gptimage.store.prune', 'gptimage.types.result'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", code, "store", "search", "fox", "--store", store.name]
+    command = [sys.executable, "-c", code, "store", "search", "fox", "--store", store.location]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     found, loaded = done.stdout.splitlines()
