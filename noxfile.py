@@ -33,13 +33,11 @@ PARALLEL = ("--numprocesses", str(os.cpu_count() or 1), "--dist", "worksteal")
 tests of a file share (a browser, a server, imports) is made once, and not in each process."""
 TOUCHING = (
     "tests/engine",
-    "tests/models",
     "tests/providers",
     "tests/transport",
     "tests/types",
     "tests/client",
     "tests/image",
-    "tests/templates",
     "tests/cache/test_redis.py",
     "tests/limits/test_shared.py",
     "tests/observers",
@@ -132,8 +130,12 @@ FILES = (
     "tests/cache",
     "tests/cli",
     "tests/config",
-    "tests/image",
+    "tests/image/test_allowed_folders.py",
+    "tests/image/test_files.py",
+    "tests/image/test_image.py",
+    "tests/image/test_web.py",
     "tests/store",
+    "tests/types/test_inputs.py",
     "tests/workers",
 )
 """The tests of what deals with files: root may read and write all of them, other users may not."""

@@ -6,6 +6,7 @@ Those who ask for it have a real Redis: `redis_url` is shared, `own_redis` may b
 from __future__ import annotations
 
 import errno
+import gc
 import inspect
 import io
 import os
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,21 @@ settings.register_profile("gptimage", deadline=None, derandomize=True, max_examp
 settings.register_profile("brief", deadline=None, derandomize=True, max_examples=20)
 settings.register_profile("explore", deadline=None, max_examples=1_000)
 settings.load_profile("gptimage")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected, and never again among them.
+
+    Half a million objects live until the end. Each full collection would go through them all, and
+    each fork copy the pages in which it marks them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def few_authorities(folder: Path) -> Path:

@@ -311,6 +311,7 @@ def put_in(mutant: Mutant, path: Path) -> bool:
     """Give the changed function of the running program its new code; whether there is one."""
     compiled = compile(mutant.tree, str(path), "exec", dont_inherit=True)
     (new,) = (each for each in codes(compiled) if each.co_qualname == mutant.function)
+    gc.unfreeze()  # what was there when tests were collected is not among the objects else
     found = [
         each
         for each in gc.get_objects()

