@@ -359,7 +359,7 @@ def test_looking_into_a_store_is_light(store: Store, make: Any) -> None:
     saved = store.save(make.result("A red fox"))[0]
     code = (
         "import sys; from gptimage.cli.main import main; main(sys.argv[1:]);"
-        "print({'PIL', 'cattrs', 'filelock', 'httpx2', 'openai', 'gptimage.providers',"
+        "print({'PIL', 'cattrs', 'httpx2', 'openai', 'gptimage.providers',"
         "'gptimage.store.prune', 'gptimage.types.result'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, "store", "search", "fox", "--store", store.location]

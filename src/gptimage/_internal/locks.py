@@ -1,7 +1,7 @@
 """Locks between processes, and a lock between threads that a fork cannot break.
 
-A file is locked with flock on Unix and by `filelock` on Windows (LockFileEx), and stays in place.
-On top of it stand two things that `filelock` does not have: the owner's token inside the file, for
+Locking a file is `filelock`'s (flock on Unix, LockFileEx on Windows), which leaves lock files in
+place. On top of it stand two things it does not have: the owner's token inside the file, for
 those who wait elsewhere, and descriptors a forked child closes, so that a child that lives on
 does not keep the lock of its dead parent.
 """
@@ -9,13 +9,11 @@ does not keep the lock of its dead parent.
 from __future__ import annotations
 
 import os
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
-from errno import EACCES, EAGAIN
+from errno import EAGAIN
 from pathlib import Path
 from typing import IO, Final
 
@@ -53,9 +51,11 @@ def claim(file: IO[bytes]) -> None:
 
 def disclaim(file: IO[bytes]) -> None:
     """Free the lock of a file that is about to be closed; harmless in a forked child."""
+    from filelock import unlock_descriptor
+
     if file in _claimed and not file.closed:
         _claimed.discard(file)
-        _unlock(file.fileno())  # not by closing alone, see `FileLock.release`
+        unlock_descriptor(file.fileno())  # not by closing alone, see `FileLock.release`
 
 
 @contextmanager
@@ -66,11 +66,12 @@ def locked(path: Path) -> Generator[None]:
         path: The lock file; it is made, and never removed, because a lock on a file that
             was removed would no longer be seen by others.
     """
+    from filelock import lock_descriptor
+
     descriptor = os.open(path, _OPEN, 0o666)
     lock = FileLock(descriptor)
     try:
-        while not _lock(descriptor):
-            time.sleep(_POLL_SECONDS)
+        lock_descriptor(descriptor, poll_interval=_POLL_SECONDS)
         yield
     finally:
         lock.release()
@@ -92,6 +93,8 @@ class FileLock:
 
     def release(self) -> None:
         """Free the lock; harmless when done twice, or in a process this one was copied to."""
+        from filelock import unlock_descriptor
+
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0 or self._process != os.getpid():
             return
@@ -105,7 +108,7 @@ class FileLock:
         finally:
             # Not by closing alone: a child forked meanwhile may still share the open file, and
             # flock(2) frees a lock only when every copy of the descriptor is closed.
-            _unlock(descriptor)
+            unlock_descriptor(descriptor)
             os.close(descriptor)
 
 
@@ -138,34 +141,10 @@ def take(path: Path, token: str) -> FileLock | str:
         os.close(descriptor)
 
 
-# What `filelock` does on Unix, too. It takes 17 ms to import, a tenth of a whole command.
 def _lock(descriptor: int) -> bool:
-    """Lock an open file, unless it is locked."""
-    if sys.platform == "win32":
-        from filelock import lock_descriptor
+    from filelock import lock_descriptor  # here, because it takes 30 ms to import
 
-        return lock_descriptor(descriptor, blocking=False)
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in {EAGAIN, EACCES}:  # some file systems say the second
-            return False
-        raise
-    return True
-
-
-def _unlock(descriptor: int) -> None:
-    """Free an open file."""
-    if sys.platform == "win32":
-        from filelock import unlock_descriptor
-
-        unlock_descriptor(descriptor)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return lock_descriptor(descriptor, blocking=False)
 
 
 def _is_current(path: Path, descriptor: int) -> bool:

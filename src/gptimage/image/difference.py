@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import mul
-from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
@@ -174,7 +173,10 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
     limit = max(first.size) * _FARTHEST
     clear = [part for part in parts if part.gain >= _LEAST_GAIN and 0.5 < part.length < limit]
     if len(parts) > 1 and len(clear) == len(parts):
-        mean = (fmean(part.x for part in parts), fmean(part.y for part in parts))
+        mean = (
+            sum(part.x for part in parts) / len(parts),
+            sum(part.y for part in parts) / len(parts),
+        )
         if all(part.near(mean) for part in parts):
             return (round(mean[0]), round(mean[1]))
     moved = [part for part in clear if part.gain > (1 - _SAME) * part.before]
