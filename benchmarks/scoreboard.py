@@ -1,5 +1,8 @@
 """One program, four libraries: the first image of a cold process, then small and large ones.
 
+The HTTP library alone, which throws away what it receives, shows how much of a large reply is
+left to a library: below its figure is none that uses httpx2.
+
 Each round runs every library once, in a process of its own: its CPU time counts, which a busy
 machine changes less than the clock, and its memory.
 """
@@ -25,8 +28,8 @@ from measure import MODEL, PROMPT, memory, report, take_turns
 SMALL, LARGE = 20, 4
 """Calls with a reply of a few kilobytes, and with one of 12 MB, after the first one."""
 
-Draw = Callable[[str], bytes]
-"""Draws one image at a scene of the server, and returns its bytes."""
+Draw = Callable[[str], int]
+"""Draws one image at a scene of the server, and returns how many bytes it has."""
 
 
 def run(*, quick: bool) -> None:
@@ -51,9 +54,9 @@ def openai(url: str) -> Draw:
     def client(scene: str) -> OpenAI:
         return OpenAI(api_key="sk-bench", base_url=f"{url}/{scene}/v1")
 
-    def draw(scene: str) -> bytes:
+    def draw(scene: str) -> int:
         answer = client(scene).images.generate(model=MODEL, prompt=PROMPT)
-        return base64.b64decode((answer.data or [])[0].b64_json or "")
+        return len(base64.b64decode((answer.data or [])[0].b64_json or ""))
 
     return draw
 
@@ -66,8 +69,22 @@ def gptimage(url: str) -> Draw:
     def client(scene: str) -> ImageClient:
         return ImageClient(api_key="sk-bench", base_url=f"{url}/{scene}/v1")
 
-    def draw(scene: str) -> bytes:
-        return client(scene).generate(PROMPT, model=MODEL).image.data
+    def draw(scene: str) -> int:
+        return len(client(scene).generate(PROMPT, model=MODEL).image.data)
+
+    return draw
+
+
+def httpx2(url: str) -> Draw:
+    """What only receives a reply: no JSON, no base64, no image."""
+    import httpx2
+
+    client = httpx2.Client()
+
+    def draw(scene: str) -> int:
+        address, body = f"{url}/{scene}/v1/images/generations", {"model": MODEL, "prompt": PROMPT}
+        with client.stream("POST", address, json=body) as response:
+            return sum(map(len, response.iter_raw()))
 
     return draw
 
@@ -77,14 +94,14 @@ def litellm(url: str) -> Draw:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it downloads prices first
     peer: Any = import_module("litellm")
 
-    def draw(scene: str) -> bytes:
+    def draw(scene: str) -> int:
         answer = peer.image_generation(
             prompt=PROMPT,
             model=f"openai/{MODEL}",
             api_key="sk-bench",
             api_base=f"{url}/{scene}/v1",
         )
-        return base64.b64decode(answer.data[0].b64_json)
+        return len(base64.b64decode(answer.data[0].b64_json))
 
     return draw
 
@@ -100,8 +117,8 @@ def pydantic_ai(url: str) -> Draw:
         provider = providers.OpenAIProvider(base_url=f"{url}/{scene}/v1", api_key="sk-bench")
         return peer.ImageGenerator(models.OpenAIImageGenerationModel(MODEL, provider=provider))
 
-    def draw(scene: str) -> bytes:
-        return bytes(generator(scene).generate_sync(PROMPT).images[0].content.data)
+    def draw(scene: str) -> int:
+        return len(generator(scene).generate_sync(PROMPT).images[0].content.data)
 
     return draw
 
@@ -109,6 +126,7 @@ def pydantic_ai(url: str) -> Draw:
 LIBRARIES: dict[str, tuple[str, Callable[[str], Draw]]] = {
     "openai": ("openai", openai),
     "gptimage": ("gptimage", gptimage),
+    "HTTP library alone": ("httpx2", httpx2),
     "litellm": ("litellm", litellm),
     "pydantic-ai": ("pydantic_ai", pydantic_ai),
 }
@@ -118,14 +136,14 @@ LIBRARIES: dict[str, tuple[str, Callable[[str], Draw]]] = {
 def child(name: str, url: str) -> None:
     """Draw with one library, and print its figures."""
     draw = LIBRARIES[name][1](url)
-    sizes = [len(draw("first"))]
+    sizes = [draw("first")]
     cold = time.process_time()
-    sizes += [len(draw("small")), len(draw("big"))]  # makes clients and connections
+    sizes += [draw("small"), draw("big")]  # makes clients and connections
     warm = time.process_time()
-    sizes += [len(draw("small")) for _ in range(SMALL)]
+    sizes += [draw("small") for _ in range(SMALL)]
     small = time.process_time()
     idle = memory(peak=False)
-    sizes += [len(draw("big")) for _ in range(LARGE)]
+    sizes += [draw("big") for _ in range(LARGE)]
     large = time.process_time()
     if not (min(sizes) > 0 and sizes[0] > 3_000_000 and sizes[-1] > 12_000_000):
         raise SystemExit(f"{name} returned images of {sizes} bytes")

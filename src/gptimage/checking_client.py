@@ -52,6 +52,24 @@ class _Base(BaseClient):
             parts, image, purpose, context=context, language=language, chat_model=chat_model
         )
 
+    async def _of_edit(
+        self,
+        checks: Sequence[AnyCheck],
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: Mapping[str, Any],
+    ) -> Sequence[AnyCheck]:
+        """Return the checks with the image and the mask of the edit, where one needs them."""
+        from gptimage.checks import Drift
+
+        if not isinstance(checks, list | tuple) or images is None:
+            return checks
+        if not any(isinstance(each, Drift) for each in checks):
+            return checks
+        plan = partial(self._config.plan_any, prompt, images, options)
+        request = (await self._runtime.work(plan)).request
+        return [each.of(request) if isinstance(each, Drift) else each for each in checks]
+
     async def _best_of(
         self,
         prompt: str | Prompt,
@@ -66,6 +84,7 @@ class _Base(BaseClient):
         several = options if options.get("n") is not None else {**options, "n": 4}
         limited = self._within(budget)
         draw = partial(limited._draw_any, prompt, images, several)
+        checks = await self._of_edit(checks, prompt, images, several)
         return await best_of(limited._parts(), draw, how, checks)
 
     async def _until(
@@ -82,6 +101,7 @@ class _Base(BaseClient):
 
         limited = self._within(budget)
         draw = partial(limited._draw_any, prompt, images, options)
+        checks = await self._of_edit(checks, prompt, images, options)
         return await until(limited._parts(), draw, how, checks, most)
 
 

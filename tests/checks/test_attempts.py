@@ -18,13 +18,24 @@ from gptimage import (
     Image,
     ImageClient,
     InvalidRequestError,
+    Mask,
     OutcomeUnknownError,
     StoreError,
 )
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
-from gptimage.checks import AnyCheck, Attempts, CheckResult, Pixels, Question, Transparent
+from gptimage.checks import (
+    AnyCheck,
+    Attempts,
+    CheckResult,
+    Drift,
+    Pixels,
+    Question,
+    Transparent,
+    named_checks,
+)
 from gptimage.sandbox import Sandbox
+from tests.factories import image
 
 
 LOW: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
@@ -125,6 +136,31 @@ def test_an_edit_is_checked_like_a_new_image(client: ImageClient, sandbox: Sandb
 
     assert (found.passed, len(found)) == (True, 2)
     assert sandbox.requests[-1].path == "/images/edits"
+
+
+@pytest.mark.parametrize(
+    ("options", "passed"), [({}, False), ({"outside": "keep"}, True)], ids=["changed", "put back"]
+)
+def test_drift_is_of_the_edit_that_is_drawn(options: dict[str, Any], passed: bool) -> None:
+    """It takes the first image and the mask from the call, and what was put back passes."""
+    sandbox = Sandbox(draw="plain", drift={"repaint": 24})
+    photo, mask = image(64, 64), Mask.from_box((8, 8, 24, 24))
+    with ImageClient.sandbox(sandbox) as client:
+        found = client.until(
+            "A hat", photo, mask=mask, checks=[Drift()], most=2, size="same", **options
+        )
+
+    assert (passed, 1 if passed else 2) == (found.passed, len(found))
+
+
+def test_drift_of_what_has_no_mask_is_refused(client: ImageClient, sandbox: Sandbox) -> None:
+    """Before anything is sent, whether it is named in a command or made in a program."""
+    for checks in ([Drift()], named_checks(["drift=2%"])):
+        for images in (None, image(64, 64)):
+            with pytest.raises(InvalidRequestError, match="needs the image that was edited"):
+                client.until("A hat", images, checks=checks, **LOW)
+
+    assert sandbox.requests == []
 
 
 @pytest.mark.parametrize(

@@ -481,7 +481,7 @@ def add_tasks(server: MCPServer[Any], app: App) -> None:
         name = accepted(ctx, "user_name")["name"]
 
         async def work() -> gptimage.Result:
-            return (await client.generate("A portrait")).warn(f"for {name}")
+            return (await client.generate("A portrait")).with_warnings(f"for {name}")
 
         return await begun(work)
 

@@ -31,7 +31,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with gptimage.ImageClient.sandbox(store=store) as client:
         first = client.generate(PROMPT, size="1024x1024", quality="low")
     for number in range(19):
-        store.save(first.warn(str(number)), tags=["winter"])
+        store.save(first.with_warnings(str(number)), tags=["winter"])
     settings = Settings(store=folder / "store", ledger=folder / "spend.sqlite", sandbox=True)
 
     async def ask() -> dict[str, str]:

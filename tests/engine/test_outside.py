@@ -97,6 +97,17 @@ def test_what_was_put_back_is_said() -> None:
     assert "moved the image by about 3, 0 pixels: nothing was put back" in other.warnings[0]
 
 
+def test_the_warning_and_the_result_say_the_same() -> None:
+    """Also where the service drew another size than the image has: drift is that of the image."""
+    sandbox = Sandbox(draw="plain", drift={"repaint": 24})
+    photo = Image.from_pil(noise(200, 136))
+    with ImageClient.sandbox(sandbox) as client:
+        kept = client.edit("a hat", photo, mask=MASK, outside="keep", size="same")
+
+    assert kept.image.size == photo.size
+    assert f"changed {kept.drift:.1%} of the pixels outside" in " ".join(kept.warnings)
+
+
 def test_what_is_no_longer_at_hand_is_not_put_back() -> None:
     """A reply that is recovered later has an image, and no original to put into it."""
     plan = planned(edit(images=(image(64, 64),), mask=MASK, outside="keep"))

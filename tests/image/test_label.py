@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import zlib
@@ -111,12 +112,18 @@ def test_exiftool_reads_it(drawn: Mapping[str, Image], tmp_path: Path) -> None:
         assert found[name] == expected, name
 
 
+def test_it_reaches_another_process(drawn: Mapping[str, Image]) -> None:
+    """The MCP server and the studio draw in one of their own, and send what comes of it."""
+    for image in drawn.values():
+        assert image.ai_label == pickle.loads(pickle.dumps(image)).ai_label is not None
+
+
 def test_what_the_service_sent_is_untouched(drawn: Mapping[str, Image]) -> None:
     """Only what is made of it is labelled: the bytes of a reply, and signatures, stay."""
     original = drawn["exact"].original
 
     assert original is not None
-    assert original.label is not None
+    assert original.ai_label is not None
     assert properties(original.data, original.format) == {}
 
 
@@ -135,7 +142,7 @@ def test_a_map_of_differences_says_what_it_was_made_of() -> None:
     """It shows the first image, so it is a model's if one of the two is."""
     photo, made = plain(64, 48), evolve(plain(64, 48), made_by=Label(model="a"))
 
-    sources = [one.diff(two).heat_map.label for one, two in ((made, made), (photo, made))]
+    sources = [one.diff(two).heat_map.ai_label for one, two in ((made, made), (photo, made))]
     assert sources == [Label(model="a"), Label(source=COMPOSITE, model="a")]
 
 
@@ -143,7 +150,7 @@ def test_a_photograph_gets_no_label() -> None:
     """Nothing says that a model made it, so nothing made of it says so."""
     photo = plain(64, 48)
 
-    assert photo.label is None
+    assert photo.ai_label is None
     for made in (
         photo.thumbnail(20),
         photo.convert("webp"),

@@ -118,8 +118,8 @@ def test_a_label_goes_along_and_nothing_else() -> None:
     made = evolve(image(24, 16), made_by=Label(model="m", id="img_1")).for_web([16, 24])
 
     assert [b"Some Camera" in each.data for each in plain.files] == [False] * 3
-    assert [Image.from_bytes(each.data).label for each in plain.files] == [None] * 3
-    labels = [Image.from_bytes(each.data).label for each in made.files]
+    assert [Image.from_bytes(each.data).ai_label for each in plain.files] == [None] * 3
+    labels = [Image.from_bytes(each.data).ai_label for each in made.files]
     assert [label and (label.model, label.id) for label in labels] == [("m", "img_1")] * 6
 
 

@@ -154,6 +154,19 @@ def test_what_cost_nothing_is_said_to(kind: type[errors.GptImageError]) -> None:
     assert "othing was billed" in of(kind)
 
 
+def test_the_log_says_where_it_happened(caplog: pytest.LogCaptureFixture) -> None:
+    """The message about an unforeseen error sends people there; what it quotes stays out of it."""
+    secret = "a secret prompt"
+    try:
+        raise TypeError(secret)
+    except TypeError as error:
+        message = str(to_tool_error(error))
+
+    assert "log says more" in message
+    assert "test_the_log_says_where_it_happened" in caplog.text
+    assert secret not in message + caplog.text
+
+
 def test_details_are_json() -> None:
     """Attributes worth acting on follow as JSON."""
     details = json.loads(of(errors.RateLimitError).partition("\nDetails: ")[2])

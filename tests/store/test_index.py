@@ -135,7 +135,7 @@ def test_a_harmed_index_heals_when_opened(filled: Store, harm: Any) -> None:
     filled.close()
     harm(index(filled))
 
-    with pytest.warns(StoreWarning, match="rebuilt"), Store(filled.name) as again:
+    with pytest.warns(StoreWarning, match="rebuilt"), Store(filled.location) as again:
         assert contents(again) == before
 
 
@@ -196,7 +196,7 @@ def test_another_process_catches_up_as_well(
     blocker.execute("ROLLBACK")
     blocker.close()
 
-    with Store(filled.name) as again:
+    with Store(filled.location) as again:
         assert again.history()[0] == record
 
 
@@ -210,7 +210,7 @@ def test_a_save_that_was_killed_before_its_row_is_found(filled: Store, make: Any
     record = filled.save(make.result("killed"))[0]
     filled.close()
 
-    with Store(filled.name) as again:
+    with Store(filled.location) as again:
         assert again.history()[0] == record
         assert again._context.index.journal() == []
 
@@ -234,7 +234,7 @@ def test_a_removal_that_was_killed_is_finished(filled: Store, steps: int) -> Non
     assert victim.id not in [record.id for record in filled.history()]
     filled.close()
 
-    with Store(filled.name) as again:
+    with Store(filled.location) as again:
         assert len(again.history()) == 2
         assert again._context.index.journal() == []
         assert {problem.kind for problem in again.verify(grace=NOW).problems} <= {"unused input"}
@@ -271,7 +271,7 @@ def test_a_reindex_that_was_killed_is_done_again(
         filled.reindex()
     filled.close()
 
-    with pytest.warns(StoreWarning, match="rebuilt"), Store(filled.name) as again:
+    with pytest.warns(StoreWarning, match="rebuilt"), Store(filled.location) as again:
         assert contents(again) == before
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import contextlib
+import io
 import itertools
 import json
 import random
+import sys
 import tracemalloc
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptimage._internal.json import array, table
+from gptimage.transport import base64_body
 from gptimage.transport.base64_body import (
     Base64Extractor,
     ParsedBody,
@@ -27,6 +33,7 @@ from gptimage.transport.base64_body import (
     reassemble,
     split,
 )
+from gptimage.transport.response_stream import read_all
 from gptimage.transport.wrapped_body import items
 from tests.factories import picture, text
 
@@ -127,13 +134,13 @@ def test_a_document_means_what_json_says(
     assert meaning(json.loads(body)) == meaning(document.value, document.images)
 
 
-@given(DOCUMENTS, SPACES, CUTS)
+@given(DOCUMENTS, SPACES, CUTS, st.booleans())
 def test_it_may_arrive_in_any_pieces(
-    value: object, spaces: tuple[str, str], cuts: list[int]
+    value: object, spaces: tuple[str, str], cuts: list[int], interleaved: bool
 ) -> None:
-    """Where the network cuts a reply makes no difference."""
+    """Where the network cuts a reply makes no difference, alone and among others."""
     body = json.dumps(value, separators=spaces).encode()
-    splitter = Base64Extractor()
+    splitter = Base64Extractor(interleaved=interleaved)
     for piece in pieces(body, cuts):
         splitter.feed(piece)
     rest, found = splitter.close()
@@ -279,11 +286,12 @@ def test_what_is_no_base64(written: str) -> None:
         decode(written.encode())
 
 
+@pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("cut", range(1, 12))
-def test_padding_in_the_middle_is_no_base64(cut: int) -> None:
+def test_padding_in_the_middle_is_no_base64(cut: int, interleaved: bool) -> None:
     """An image is whole or broken, wherever the network cuts it."""
     body = b'{"b64_json":"QQ==QQ=="}'
-    splitter = Base64Extractor()
+    splitter = Base64Extractor(interleaved=interleaved)
     splitter.feed(body[: 13 + cut])
     splitter.feed(body[13 + cut :])
 
@@ -342,6 +350,44 @@ def test_thirty_megabytes_in_small_pieces() -> None:
 
     assert (b'{"created":1,"data":[{"b64_json":0}]}', (data,)) == splitter.close()
     assert splitter.has_image
+
+
+@pytest.mark.parametrize("apart", [100, sys.maxsize - 1000], ids=["too little", "refused"])
+def test_an_image_among_others_may_need_more_than_was_set_apart(
+    apart: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is larger, or the process may not have so much memory: it is read all the same."""
+    monkeypatch.setattr(base64_body, "_APART", apart)
+    found = tuple(random.Random(seed).randbytes(1000) for seed in range(2))
+    body = json.dumps({"data": [{"b64_json": text(data)} for data in found]}).encode()
+    splitter = Base64Extractor(interleaved=True)
+    for at in range(0, len(body), 50):
+        splitter.feed(body[at : at + 50])
+
+    assert found == splitter.close()[1]
+
+
+def test_a_reply_that_arrives_among_others_is_read_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On an event loop an image has memory of its own: to copy it would hold up the loop."""
+    asked: list[int] = []
+
+    def apart() -> io.BytesIO:
+        asked.append(1)
+        return io.BytesIO(bytes(1000))
+
+    monkeypatch.setattr(base64_body, "_set_apart", apart)
+    body = b'{"data":[{"b64_json":"QUJDREVG"},{"b64_json":"QUJD"}]}'
+
+    async def arriving() -> AsyncIterator[bytes]:
+        for at in range(0, len(body), 28):  # within the first image, and before the second
+            yield body[at : at + 28]
+
+    reply = asyncio.run(read_all(httpx2.Response(200, content=arriving()), "b64_json"))
+
+    assert reply.images == (b"ABCDEF", b"ABC")
+    assert asked == [1]
 
 
 def test_a_whole_reply_is_read_without_a_copy() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from gptimage.checks.check import AnyCheck, Question
-from gptimage.checks.pixels import Margins, Palette, Pixels, Transparent, Unlike
+from gptimage.checks.pixels import Drift, Margins, Palette, Pixels, Transparent, Unlike
 from gptimage.checks.words import Words
 from gptimage.errors import InvalidRequestError
 from gptimage.image.image import Image
@@ -22,13 +22,19 @@ _NAMED: Final[dict[str, tuple[str, Callable[[str], AnyCheck]]]] = {
     "words": ("OPEN LATE", Words),
     "palette": ("#d00000,white", lambda text: Palette([each.strip() for each in text.split(",")])),
     "margins": ("5%", lambda text: Margins(share=_share(text)) if text else Margins()),
+    "drift": ("1%", lambda text: Drift(most=_share(text)) if text else Drift()),
     "pixels": ("1200x630", Pixels),
     "unlike": ("other.png", lambda path: Unlike(Image.from_path(path))),
     "ask": ("Is there a fox?", Question),
 }
 """Each name with an example of its value, and what makes the check."""
 
-NAMES: Final = "transparent, words=TEXT, palette=COLOR,..., margins[=5%], pixels=SIZE, ask=QUESTION"
+_OPTIONAL: Final = ("margins", "drift")
+"""Those whose value may be left out."""
+
+NAMES: Final = (
+    "transparent, words=TEXT, palette=COLOR,..., margins[=5%], drift, pixels=SIZE, ask=QUESTION"
+)
 """What can be written, for help texts and messages."""
 
 NAMES_WITH_FILES: Final = f"{NAMES}, unlike=FILE"
@@ -62,7 +68,7 @@ def _named(text: str, *, files: bool) -> AnyCheck:
         )
     example, make = found
     value = value.strip()
-    if bool(value) != bool(example) and name.strip().lower() != "margins":
+    if bool(value) != bool(example) and name.strip().lower() not in _OPTIONAL:
         wanted = f"write it as {name}={example}" if example else "it takes no value"
         raise InvalidRequestError(
             f"the check {text!r:.80}: {wanted}", field="check", value=text, allowed=allowed

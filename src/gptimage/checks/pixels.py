@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gptimage.checks.check import CheckResult
 from gptimage.checks.checkerboard import checkerboard_share, nearest
@@ -19,6 +19,7 @@ from gptimage.image.mask import Mask
 from gptimage.image.outside import drift
 from gptimage.image.perceptual_hash import differing
 from gptimage.models.sizes import Size
+from gptimage.types.request import Edit, Generate
 
 
 if TYPE_CHECKING:
@@ -234,22 +235,47 @@ class Drift:
     """Whether an edit left alone what its mask protects.
 
     Attributes:
-        first: The image that was edited.
-        mask: Where it was allowed to change.
+        first: The image that was edited; left out, the first one of the edit that is checked by
+            ``until`` or ``best_of``.
+        mask: Where it was allowed to change; left out, that of the edit.
         most: Share of the protected pixels that may have changed, 0 to 1.
     """
 
-    first: Image = field(repr=False)
-    mask: Mask
+    first: Image | None = field(default=None, repr=False)
+    mask: Mask | None = None
     most: float = field(default=0.01, kw_only=True)
     name: str = field(default="drift", init=False)
 
     def __attrs_post_init__(self) -> None:
         _share("most", self.most)
 
+    def of(self, request: Generate) -> Drift:
+        """Return the check with what it was not given, taken from an edit."""
+        if not isinstance(request, Edit):
+            return self
+        found = request.images[0]
+        first = self.first or (found if isinstance(found, Image) else None)
+        mask = self.mask or (request.mask if isinstance(request.mask, Mask) else None)
+        return evolve(self, first=first, mask=mask)
+
+    def prepare(self) -> None:
+        """Refuse to check what is no edit with a mask, before anything is paid.
+
+        Raises:
+            InvalidRequestError: The image or the mask is not known.
+        """
+        if self.first is None or self.mask is None:
+            raise InvalidRequestError(
+                "the check drift is of an edit with a mask: it needs the image that was edited and "
+                "the mask, as drawn and not as uploaded; nothing was sent",
+                field="checks",
+                allowed="an edit with a mask",
+            )
+
     def __call__(self, image: Image) -> CheckResult:
         """Compare the image with the first one outside the mask."""
-        changed = drift(image, self.first, self.mask)
+        self.prepare()
+        changed = drift(image, cast("Image", self.first), cast("Mask", self.mask))
         says = f"{changed:.1%} of what the mask protects changed"
         passed = changed <= self.most
         if not passed:

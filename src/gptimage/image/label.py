@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -147,7 +146,7 @@ def label_of(data: bytes, format: str) -> Label | None:
         model=found.get("Iptc4xmpExt:AISystemUsed"),
         created=created,
         id=found.get("dc:identifier"),
-        carried=MappingProxyType({name: found[name] for name in _CARRIED if name in found}),
+        carried={name: found[name] for name in _CARRIED if name in found},
     )
 
 

@@ -102,16 +102,17 @@ def keep_outside(
     return KeptOutside(image=evolve(Image.from_bytes(data), original=edited), drift=changed)
 
 
-def drift(edited: Image, first: Image, mask: Mask) -> float:
+def drift(edited: Image, first: Image, mask: Mask, *, size: tuple[int, int] | None = None) -> float:
     """Return the share of the protected pixels that changed, 0 to 1.
 
-    A pixel changed when a channel differs by more than 8 of 255.
+    A pixel changed when a channel differs by more than 8 of 255. Both are compared in ``size``
+    pixels, as `keep_outside` does; in those of ``edited`` when left out.
 
     Raises:
         ImageDecodeError: An image is broken, or an svg.
         InvalidRequestError: The mask does not fit the original.
     """
-    new, old, protected = _aligned(edited, first, mask, None)
+    new, old, protected = _aligned(edited, first, mask, size)
     return shares(changes(old, new), TOLERANCE, protected.point(_ONLY_OPAQUE)).changed
 
 

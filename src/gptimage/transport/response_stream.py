@@ -169,7 +169,7 @@ async def read_all(
     response: httpx2.Response, image_key: str, chunks: AsyncIterator[bytes] | None = None
 ) -> HttpReply:
     """Read a response to its end; a broken one counts if an image arrived whole."""
-    splitter = Base64Extractor(image_key)
+    splitter = Base64Extractor(image_key, interleaved=hasattr(response.stream, "__aiter__"))
     try:
         async for chunk in chunks or pieces(response):
             splitter.feed(chunk)

@@ -195,7 +195,9 @@ class Result:
         first, mask = request.images[0], request.mask
         if not isinstance(first, Image) or self.image.format in ("gif", "svg"):
             return None
-        return max(drift(image.original or image, first, mask) for image in self.images)
+        return max(
+            drift(image.original or image, first, mask, size=image.size) for image in self.images
+        )
 
     def _measured_drift(self) -> float | None:
         # What was paid for is described also when an image cannot be decoded.

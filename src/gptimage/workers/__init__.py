@@ -17,8 +17,8 @@ from gptimage.workers.job_store import JobStore as JobStore
 from gptimage.workers.job_store import JobStoreError as JobStoreError
 from gptimage.workers.job_store import discard as discard
 from gptimage.workers.job_store import retry as retry
+from gptimage.workers.outputs import Previews as Previews
 from gptimage.workers.sqlite_store import SqliteJobStore as SqliteJobStore
-from gptimage.workers.worker import Previews as Previews
 from gptimage.workers.worker import UnsavedImagesError as UnsavedImagesError
 from gptimage.workers.worker import open_job_store as open_job_store
 from gptimage.workers.worker import run_job as run_job

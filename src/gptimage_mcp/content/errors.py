@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +19,8 @@ from gptimage_mcp.jobs.job import EarlierUnknownError
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+_logger: Final = logging.getLogger(__name__)
 
 _LONGEST_QUOTE: Final = 800
 """Characters of a quotation. With advice and details a message stays below 1,900, whatever the
@@ -100,6 +104,9 @@ def _named(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         return "FileError", f"{error.filename}: {reason}" if error.filename else reason
+    # Where it happened, and not what it says: that may quote a prompt.
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _logger.error("unforeseen, %s:\n%s", type(error).__name__, where)
     return "InternalError", f"something went wrong in the server ({type(error).__name__})"
 
 
