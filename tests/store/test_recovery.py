@@ -62,11 +62,11 @@ def test_a_recovery_takes_its_own_and_counts_the_others(
 ) -> None:
     """Neither the replies nor the copies of one project go into another one's store."""
     one, other = Store(tmp_path / "one"), Store(tmp_path / "other")
-    PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=one.name)
+    PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=one.location)
     failed_save(one, make.result("A secret"), monkeypatch)
 
     assert other.recover(older_than=NOW).saved == ()
-    assert other.recover(older_than=NOW).others == {one.name: 2}
+    assert other.recover(older_than=NOW).others == {one.location: 2}
     report = one.recover(older_than=NOW)
     assert {record.prompt for record in report.saved} == {"A fox", "A secret"}
     assert (report.others, report.failed) == ({}, ())
@@ -79,7 +79,7 @@ def test_a_store_that_was_moved_takes_every_one(
 ) -> None:
     """The old name is nobody's any more; whoever moved it says so."""
     gone = Store(tmp_path / "gone")
-    PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=gone.name)
+    PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=gone.location)
     failed_save(gone, make.result(), monkeypatch)
 
     assert len(Store(tmp_path / "here").recover(older_than=NOW, every=True).saved) == 2
