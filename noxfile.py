@@ -61,7 +61,7 @@ QUICK = (
     "tests/transport",
     "tests/types",
 )
-"""Half of the tests in a tenth of the time: from a call to its request, and back.
+"""A third of the tests in a tenth of the time: from a call to its request, and back.
 
 Left out are processes, browsers, servers, pixels and what is saved: images, templates,
 conversations, store, cache, budget, batch, bulk, workers, command line, sandbox, MCP, studio, docs
@@ -198,7 +198,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def quick(session: nox.Session) -> None:
-    """Run half of the tests in under a minute, while a change is being written."""
+    """Run a third of the tests in under a minute, while a change is being written."""
     install_wheel(session, "all", "test")
     pytest(session, *QUICK, *PARALLEL, "-m", "not slow", "--hypothesis-profile", "brief")
 
