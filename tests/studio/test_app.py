@@ -28,7 +28,7 @@ from starlette.routing import Route
 from gptimage import ImageClient
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.cli.main import BAD_INPUT, main
-from gptimage.errors import ConfigurationError
+from gptimage.errors import ConfigurationError, StoreError
 from gptimage.sandbox import Sandbox
 from gptimage.service import Runner, RunnerLostError
 from gptimage.store import reader
@@ -38,7 +38,7 @@ from gptimage.studio.catalogue import catalogue
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import read_job
 from gptimage.studio.serve import listen
-from gptimage.studio.work import AltTextCall, DrawCall, open_work
+from gptimage.studio.work import AltTextCall, DrawCall, StudioWork, open_work
 from gptimage.transport.billing import Billing
 from gptimage.workers import Job, JobRecord, SqliteJobStore
 from tests.factories import picture
@@ -244,6 +244,26 @@ def test_a_studio_that_asks_is_not_idle(home: Path, monkeypatch: pytest.MonkeyPa
         asyncio.run(jobs.call(AltTextCall(image="img_any")))
 
     assert (idle, jobs.is_idle) == ([False], True)
+
+
+def test_an_alt_text_that_cannot_be_saved_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is paid: the page gets it, and hears that it is not in the store."""
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    async def write(work: StudioWork) -> Any:
+        return await work.run("alt", AltTextCall(image=id), lambda _: None)
+
+    with ImageClient.sandbox(Sandbox(draw="plain"), store=tmp_path / "store") as client:
+        id = client.generate("A lion", **SMALL).stored[0].id
+        monkeypatch.setattr("gptimage.store.Store.set_alt", full)
+        found = asyncio.run(write(StudioWork(client, SqliteJobStore(tmp_path / "jobs.sqlite"))))
+
+    assert found["alt"]
+    assert "the text was not saved: the disk is full" in found["warnings"]
 
 
 def test_a_job_whose_process_was_killed_is_looked_for(

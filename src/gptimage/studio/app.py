@@ -48,6 +48,7 @@ from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import JobRequest, read_job
 from gptimage.studio.session import AddressToken, SessionMiddleware, refuse_other_site
 from gptimage.studio.work import AltTextCall
+from gptimage.wording import for_command_line
 from gptimage.workers import discard, retry
 
 
@@ -174,7 +175,7 @@ def _file(data: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Return an error as a sentence, with the field of the form that it is about."""
-    status, text = 500, str(error) or type(error).__name__
+    status, text = 500, for_command_line(str(error)) or type(error).__name__
     if isinstance(error, ImageNotFoundError):
         status, text = 404, "the image is not in the store any more: it was deleted"
     elif isinstance(error, InvalidRequestError | TemplateError | ImageDecodeError):
@@ -293,7 +294,9 @@ class _Pages:
             asked = read_job(self._studio, await _body(request), id="estimate")
             return _json(await run_sync(self._estimated, asked))
         except GptImageError as error:  # while somebody still types, that is no failure
-            return _json({"refused": str(error), "field": getattr(error, "field", None)})
+            return _json(
+                {"refused": for_command_line(str(error)), "field": getattr(error, "field", None)}
+            )
 
     def _estimated(self, asked: JobRequest) -> dict[str, Any]:
         client, options = self._studio.estimator, asked.options()
@@ -438,8 +441,7 @@ class _Pages:
         await run_sync(self._studio.store.get, id)  # no id would be a file of this machine
         found = await self.jobs.call(AltTextCall(image=id))
         await self._studio.changed([id])
-        described = await run_sync(gallery.describe, self._studio.store, id)
-        return _json({**found, "alt": described["alt"]})
+        return _json(found)
 
     async def export(self, request: Request) -> Response:
         """Return images in one file."""

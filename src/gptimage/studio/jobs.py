@@ -21,6 +21,7 @@ from gptimage.errors import GptImageError, InvalidRequestError
 from gptimage.service import RunnerError, RunnerLostError
 from gptimage.studio.batches import BatchCall
 from gptimage.studio.work import AltTextCall, DrawCall, JobNews
+from gptimage.wording import for_command_line
 from gptimage.workers import Job, JobRecord, JobResult, discard, retry
 
 
@@ -297,6 +298,7 @@ class Jobs:
     def document(self, record: JobRecord) -> dict[str, Any]:
         """Return a job as the page shows it; a path is named by the upload it is."""
         live = None if record.settled else self._live.get(record.id)
+        reason = record.reason if live else self._problems.get(record.id, record.reason)
         request: dict[str, Any] = json.loads(record.request)
         uploads = str(self._studio.uploads)
         state: str = record.state if live is None else live.news.state
@@ -315,7 +317,7 @@ class Jobs:
             "images": list(record.images),
             "cost_usd": _text(record.cost),
             "possible_cost_usd": _text(most),
-            "reason": record.reason if live else self._problems.get(record.id, record.reason),
+            "reason": reason and for_command_line(reason),
             "warnings": list(record.warnings),
             "unsaved": list(self._unsaved.get(record.id, ())),
         }
@@ -333,7 +335,7 @@ _MESSAGES: Final = {
     "open": "It was not sent: the studio was closed before its turn.",
     "claimed": "Another studio prepares it.",
     "sending": "Its request was sent, and is finished by the process of an earlier studio.",
-    "lost": "Its process was stopped. Looking for its images sends nothing again.",
+    "lost": "Its images are not in the store. Looking for them sends nothing again.",
     "needs_review": "It may have been billed, and there is no image.",
     "discarded": "It was given up.",
 }

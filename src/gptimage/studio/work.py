@@ -171,8 +171,8 @@ class StudioWork:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _write_alt_text(self, call: AltTextCall) -> dict[str, Any]:
-        found = self._client.alt_text(call.image)
-        return {"cost_usd": None if found.cost is None else str(found.cost.usd)}
+        # With the text: it is paid, whether or not the store could save it.
+        return self._client.alt_text(call.image).to_dict()
 
     def _draw(self, call: DrawCall, progress: _Progress) -> JobResult:
         previews = Previews(call.previews, progress.show) if call.previews else None

@@ -50,7 +50,7 @@ export async function copyText(text, what) {
 /** Have the chat model write an image's alt text; it costs a little, and is saved with the image. */
 export async function writeAlt(id) {
   const found = await post(`api/images/${id}/alt`);
-  toast(`Written for ${usd(found.cost_usd)}: read it before you use it.`);
+  toast([`Written for ${usd(found.cost_usd)}: read it before you use it.`, ...found.warnings].join(" "));
   return found.alt;
 }
 
