@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from datetime import date
@@ -18,6 +19,7 @@ import gptimage
 from gptimage import errors
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.sandbox import Sandbox
+from gptimage.service.messages import packed, read
 from gptimage_mcp.content.errors import ADVICE, to_tool_error, tool_errors, validation_error
 from gptimage_mcp.jobs.job import EarlierUnknownError
 from tests.mcp.resource_helpers import drawing
@@ -136,6 +138,16 @@ def test_what_it_may_have_cost_is_named() -> None:
 def test_unsaved_pictures_are_not_to_be_drawn_again() -> None:
     """They are paid: the advice says so, and where their copies are."""
     assert "do NOT ask for them again" in of(errors.StoreError)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_arrives_whole_from_the_process_that_draws(error: gptimage.GptImageError) -> None:
+    """With the images it carries, and all that its message and its advice are made of."""
+    arrived = read(io.BytesIO(packed(error)))
+
+    assert str(to_tool_error(error)) == str(to_tool_error(arrived))
+    assert vars(error).keys() == vars(arrived).keys()
+    assert getattr(error, "result", None) == getattr(arrived, "result", None)
 
 
 @pytest.mark.parametrize("field", ["check", "checks"])

@@ -48,3 +48,15 @@ def test_every_kind_of_result_arrives_whole(options: dict[str, Any], tmp_path: P
     assert result.to_dict(data=True) == arrived.to_dict(data=True)
     assert [each.ai_label for each in result.images] == [each.ai_label for each in arrived.images]
     assert [each.original for each in result.images] == [each.original for each in arrived.images]
+
+
+def test_a_turn_arrives_whole() -> None:
+    """With the id to go on from, the words and the cost of the chat model."""
+    with ImageClient.sandbox(Sandbox(draw="plain")) as client:
+        turn = client.conversation().send("A fox", size="300x200", quality="low")
+
+    arrived = read(io.BytesIO(packed(turn)))
+
+    assert arrived == turn
+    assert arrived.request_id == turn.request_id
+    assert arrived.image.original == turn.image.original
