@@ -239,6 +239,18 @@ def test_transparency_stays(photo: Image) -> None:
     assert kept.image.to_pil().getchannel("A").getpixel((10, 10)) == 0
 
 
+def test_a_black_drawing_on_nothing_can_move() -> None:
+    """Its edges are those of its opacity, and colours that nobody sees have none."""
+    clear, moved = pil.new("RGBA", (256, 256), (0, 0, 0, 0)), pil.new("RGBA", (256, 256))
+    clear.paste("black", (40, 30, 200, 90))
+    clear.paste("black", (60, 80, 110, 230))
+    moved.paste(clear, (4, 0))
+    mask = Mask.from_box((120, 120, 150, 150))
+    kept = keep_outside(Image.from_pil(moved), Image.from_pil(clear), mask)
+
+    assert kept.moved == (4, 0)
+
+
 def test_difference(photo: Image) -> None:
     """Share, place and amount of what changed, and a map of it."""
     pixels = photo.to_pil()

@@ -160,7 +160,7 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
         factor *= 2
     if min(first.size) < _SMALLEST_EDGE * factor:
         return None
-    copies = [_edges(in_mode(first, "RGB"), in_mode(second, "RGB"), region, factor)]
+    copies = [_edges(first, second, region, factor)]
     while max(copies[-1].size) > _SMALLEST_COPY and min(copies[-1].size) >= 2 * _SMALLEST_EDGE:
         copies.append(copies[-1].halved())
     shift = copies[-1].best()
@@ -224,7 +224,7 @@ def _edges(first: Pil, second: Pil, region: Pil, factor: int) -> _Edges:
     first, second, region = (
         each.reduce(factor) if factor > 1 else each for each in (first, second, region)
     )
-    one, two = (_gradient(each.convert("L")) for each in (first, second))
+    one, two = (_gradient(_on_grey(each)) for each in (first, second))
     # Without what the gradient sees of pixels that may change; it has no outermost pixels.
     inner = region.filter(ImageFilter.BoxBlur(2)).point(_OPAQUE)
     inner = inner.crop((1, 1, inner.width - 1, inner.height - 1))
@@ -234,6 +234,16 @@ def _edges(first: Pil, second: Pil, region: Pil, factor: int) -> _Edges:
         for each, own in zip((one, two), strengths, strict=True)
     )
     return _Edges(one, two, inner)
+
+
+def _on_grey(image: Pil) -> Pil:
+    """Return what is seen of an image: black on a clear ground has edges, hidden colours none."""
+    from PIL import Image as pil
+
+    if "A" in image.mode:
+        ground = pil.new("RGBA", image.size, "grey")
+        image = pil.alpha_composite(ground, in_mode(image, "RGBA"))
+    return in_mode(image, "RGB").convert("L")
 
 
 def _gradient(grey: Pil) -> Pil:
