@@ -74,8 +74,9 @@ class _Base(BaseClient):
         read = {name: getattr(request, name) for name in drawn}
         draw = partial(self._draw_any, prompt, found, {**options, **read})
         several = isinstance(checks, Iterable) and not isinstance(checks, str | bytes)
-        given: Iterable[object] = cast("Any", checks) if several else (checks,)
-        return draw, [each.of(request) if isinstance(each, Drift) else each for each in given]
+        given = cast("Any", checks)
+        wanted: tuple[object, ...] = tuple(given) if several else (given,)
+        return draw, [each.of(request) if isinstance(each, Drift) else each for each in wanted]
 
     async def _best_of(
         self,
