@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gptimage import AsyncImageClient, EditOptions, ImageClient, Options
+from gptimage.conversation import Conversation
 from gptimage.engine.config import Settings
 
 
@@ -61,6 +62,23 @@ def test_docstrings_say_what_each_is() -> None:
     assert [name for name in EditOptions.__annotations__ if f"    {name}: " not in str(call)] == []
     assert [name for name in Settings.__annotations__ if f"    {name}: " not in str(made)] == []
     assert "See `" not in f"{call}{made}"
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (
+            ImageClient.until,
+            "alone, and the attempts get a common tag besides ``tags``.\n    refresh",
+        ),
+        (ImageClient.best_of, "images get a common tag besides ``tags``.\n    refresh"),
+        (ImageClient.edit, "nothing change.\n\nRaises:"),
+        (Conversation.stream, "sent as they are.\n\nRaises:"),
+    ],
+)
+def test_what_a_call_says_of_its_options_stays_whole(method: Any, text: str) -> None:
+    """It stands above the first option; no piece of it stands below the last one."""
+    assert text in str(inspect.getdoc(method))
 
 
 def test_both_clients_take_the_same() -> None:
