@@ -52,6 +52,14 @@ class _Base(BaseClient):
             parts, image, purpose, context=context, language=language, chat_model=chat_model
         )
 
+    async def _read_once(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> tuple[str | Prompt, Sources | None, Mapping[str, Any]]:
+        """Return the arguments with the images read: an open file can be read only once."""
+        if images is None and not getattr(prompt, "images", ()):
+            return prompt, images, options
+        return await self._runtime.work(partial(self._config.read_inputs, prompt, images, options))
+
     async def _of_edit(
         self,
         checks: Sequence[AnyCheck],
@@ -82,6 +90,7 @@ class _Base(BaseClient):
         from gptimage.checks.attempts import best_of
 
         several = options if options.get("n") is not None else {**options, "n": 4}
+        prompt, images, several = await self._read_once(prompt, images, several)
         limited = self._within(budget)
         draw = partial(limited._draw_any, prompt, images, several)
         checks = await self._of_edit(checks, prompt, images, several)
@@ -99,6 +108,7 @@ class _Base(BaseClient):
     ) -> Attempts:
         from gptimage.checks.attempts import until
 
+        prompt, images, options = await self._read_once(prompt, images, options)
         limited = self._within(budget)
         draw = partial(limited._draw_any, prompt, images, options)
         checks = await self._of_edit(checks, prompt, images, options)

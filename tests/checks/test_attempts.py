@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -151,6 +152,16 @@ def test_drift_is_of_the_edit_that_is_drawn(options: dict[str, Any], passed: boo
         )
 
     assert (passed, 1 if passed else 2) == (found.passed, len(found))
+
+
+def test_open_files_are_read_once_for_all_attempts(client: ImageClient, sandbox: Sandbox) -> None:
+    """A second reading would find them empty: before anything is sent, or after one is paid."""
+    photo, mask = (io.BytesIO(image(color=each).data) for each in ("teal", "white"))
+
+    found = client.until("A hat", photo, mask=mask, checks=[Drift(), Pixels("2x1")], most=2, **LOW)
+
+    assert (len(found), found.stopped) == (2, None)
+    assert [each.path for each in sandbox.requests] == ["/images/edits"] * 2
 
 
 def test_drift_of_what_has_no_mask_is_refused(client: ImageClient, sandbox: Sandbox) -> None:
