@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from gptimage import AsyncImageClient, EditOptions, ImageClient, Options
+from gptimage import AsyncImageClient, EditOptions, ImageClient, InvalidRequestError, Options
 from gptimage.conversation import Conversation
 from gptimage.engine.config import Settings
+from gptimage.sandbox import Sandbox
 
 
 CALLS = {
@@ -53,6 +54,19 @@ def test_each_default_is_of_its_type(client: Any) -> None:
     assert [each for each in shown if each.default is None and "None" not in each.annotation] == []
     assert inspect.signature(client.generate).parameters["refresh"].default is False
     assert inspect.signature(client.generate).parameters["tags"].default == ()
+
+
+def test_defaults_of_what_may_be_an_edit_can_be_given() -> None:
+    """None is also what a call without images takes for ``mask`` and what else edits have."""
+    none: Any = dict.fromkeys(EditOptions.__annotations__)
+    with ImageClient.sandbox(Sandbox(draw="plain")) as client:
+        drawn = client.until("A fox", checks=[lambda _: True], **none)
+        *_, completed = client.stream("A fox", **none)
+
+        assert client.max_cost("A fox", **none) == client.max_cost("A fox")
+        assert drawn.result.request.prompt == completed.result.request.prompt == "A fox"
+        with pytest.raises(InvalidRequestError, match="mask is not a parameter here"):
+            client.generate("A fox", **none)
 
 
 def test_docstrings_say_what_each_is() -> None:

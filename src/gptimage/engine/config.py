@@ -58,6 +58,7 @@ from gptimage.types.request import (
     generate_request,
     is_same_size,
     size_of_first,
+    without_edit_options,
 )
 from gptimage.types.result import Result
 
@@ -281,7 +282,7 @@ class ClientConfig:
     ) -> Plan:
         """Return an edit when there are images to start from, else a new image."""
         if images is None:
-            return self.plan_generate(prompt, options, stream=stream)
+            return self.plan_generate(prompt, without_edit_options(options), stream=stream)
         return self.plan_edit(prompt, images, options, stream=stream)
 
     def plan(self, request: Generate) -> Plan:
