@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from PIL import Image as pil
 
 from gptimage import (
     ApiError,
@@ -154,14 +155,17 @@ def test_drift_is_of_the_edit_that_is_drawn(options: dict[str, Any], passed: boo
     assert (passed, 1 if passed else 2) == (found.passed, len(found))
 
 
-def test_open_files_are_read_once_for_all_attempts(client: ImageClient, sandbox: Sandbox) -> None:
-    """A second reading would find them empty: before anything is sent, or after one is paid."""
-    photo, mask = (io.BytesIO(image(color=each).data) for each in ("teal", "white"))
+@pytest.mark.parametrize("checks", [[Drift()], {Drift()}, Drift(), [Pixels("9x9")]])
+def test_open_files_are_read_once_for_all_attempts(checks: Any) -> None:
+    """The second attempt has them, too, and drift is found in whatever holds the checks."""
+    sandbox = Sandbox(draw="plain", drift={"repaint": 24})
+    drawn = pil.new("L", (64, 64))
+    drawn.paste(255, (8, 8, 24, 24))
+    photo, mask = (io.BytesIO(each.data) for each in (image(64, 64), Image.from_pil(drawn)))
+    with ImageClient.sandbox(sandbox) as client:
+        found = client.until("A hat", photo, mask=mask, checks=checks, most=2, size="same")
 
-    found = client.until("A hat", photo, mask=mask, checks=[Drift(), Pixels("2x1")], most=2, **LOW)
-
-    assert (len(found), found.stopped) == (2, None)
-    assert [each.path for each in sandbox.requests] == ["/images/edits"] * 2
+    assert (len(found), found.stopped, len(sandbox.requests)) == (2, None, 2)
 
 
 def test_drift_of_what_has_no_mask_is_refused(client: ImageClient, sandbox: Sandbox) -> None:
@@ -170,6 +174,11 @@ def test_drift_of_what_has_no_mask_is_refused(client: ImageClient, sandbox: Sand
         for images in (None, image(64, 64)):
             with pytest.raises(InvalidRequestError, match="needs the image that was edited"):
                 client.until("A hat", images, checks=checks, **LOW)
+    share: Any = 0.02  # meant as most=
+    with pytest.raises(InvalidRequestError, match="needs the image that was edited"):
+        client.until(
+            "A hat", image(64, 64), mask=Mask.from_box((8, 8, 24, 24)), checks=[Drift(share)], **LOW
+        )
 
     assert sandbox.requests == []
 

@@ -123,6 +123,32 @@ def test_surfaces_say_nothing_of_a_move_and_all_else_does(photo: Image) -> None:
     assert moved_by(scene, moved, region) is None
 
 
+def test_a_frame_that_came_or_went_moved_nothing() -> None:
+    """Cut off with what a move cuts off, it would be the whole difference."""
+    white, framed = pil.new("RGB", (256, 256), "white"), pil.new("RGB", (256, 256), "navy")
+    region = pil.new("L", (256, 256), 255)
+    framed.paste("white", (5, 5, 251, 251))
+    framed.paste("white", (0, 0, 3, 256))
+
+    assert [moved_by(framed, white, region), moved_by(white, framed, region)] == [None, None]
+
+
+def test_halves_that_moved_apart_did_not_move_by_nothing(photo: Image) -> None:
+    """A warning that the image moved by 0, 0 pixels would help nobody."""
+    one, other = (
+        photo.to_pil().transform(
+            (256, 256),
+            pil.Transform.AFFINE,
+            (1, 0, across, 0, 1, 0),
+            pil.Resampling.BICUBIC,
+        )
+        for across in (0.55, -0.55)
+    )
+    one.paste(other.crop((128, 0, 256, 256)), (128, 0))
+
+    assert moved_by(photo.to_pil(), one, pil.new("L", (256, 256), 255)) != (0, 0)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (40, 9), (9, 300)])
 def test_what_is_too_small_to_tell_did_not_move(size: tuple[int, int]) -> None:
     """A few pixels that look like others prove nothing."""
