@@ -178,6 +178,8 @@ class Reader:
     def find_identical(self, image: Image | Record | str) -> tuple[Record, ...]:
         """Return every image with exactly these bytes, oldest first.
 
+        A file that is gone, or has another length by now, is none.
+
         Args:
             image: An image, a record, or the bytes' SHA-256 in hex as in ``image.sha256``.
 
@@ -198,7 +200,8 @@ class Reader:
                 value=given,
             )
         self._ready()
-        return self._records(queries.by_digest(self._context.index.database, sha256))
+        records = self._records(queries.by_digest(self._context.index.database, sha256))
+        return tuple(each for each in records if self._is_whole(each))
 
     def similar(
         self, image: ImageSource | Record, most: int = 20, *, distance: int = SIMILAR
@@ -408,6 +411,14 @@ class Reader:
             raise
         except OSError as error:
             raise self._unreadable(error) from error
+
+    def _is_whole(self, record: Record) -> bool:
+        """Return whether the file of a record is there, as long as it was."""
+        try:
+            info = self._context.blobs.stat(record.key)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return info is not None and info.size == record.bytes
 
     def _input(self, key: str) -> Image:
         if not input_digest(key):
