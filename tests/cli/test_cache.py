@@ -127,7 +127,7 @@ def test_ages(text: str, expected: timedelta) -> None:
     assert age(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 day", "1e5d", "999999999w", "٣d"])
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 day", "1e5d", "999999999w", "٣d", "6M"])
 def test_odd_ages_are_refused(text: str) -> None:
     """Anything else is an error of the command line, in one sentence."""
     with pytest.raises(argparse.ArgumentTypeError):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gptimage import AsyncImageClient, EditOptions, ImageClient, InvalidRequestError, Options
+from gptimage.checks import Pixels
 from gptimage.conversation import Conversation
 from gptimage.engine.config import Settings
 from gptimage.sandbox import Sandbox
@@ -60,8 +61,8 @@ def test_defaults_of_what_may_be_an_edit_can_be_given() -> None:
     """None is also what a call without images takes for ``mask`` and what else edits have."""
     none: Any = dict.fromkeys(EditOptions.__annotations__)
     with ImageClient.sandbox(Sandbox(draw="plain")) as client:
-        drawn = client.until("A fox", checks=[lambda _: True], **none)
-        *_, completed = client.stream("A fox", **none)
+        drawn: Any = client.until("A fox", checks=[Pixels("1024x1024")], **none)
+        completed: Any = [*client.stream("A fox", **none)][-1]
 
         assert client.max_cost("A fox", **none) == client.max_cost("A fox")
         assert drawn.result.request.prompt == completed.result.request.prompt == "A fox"

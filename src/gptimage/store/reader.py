@@ -187,7 +187,7 @@ class Reader:
             InvalidRequestError: It is none of these, such as a path or an id.
             StoreError: The store cannot be read.
         """
-        given: object = image
+        given = cast("object", image)
         if isinstance(given, (Image, Record)):
             sha256 = given.sha256
         elif isinstance(given, str) and re.fullmatch("[0-9A-Fa-f]{64}", given):
