@@ -303,6 +303,15 @@ def test_the_sandbox_drifts_on_request(photo: Image) -> None:
     )
 
 
+@pytest.mark.parametrize("draw", ["plain", "scene"])
+def test_the_sandbox_does_not_drift_unasked(photo: Image, draw: Any) -> None:
+    """Nor where the original has another size than what is drawn: both are scaled alike."""
+    with ImageClient.sandbox(Sandbox(draw=draw)) as client:
+        result = client.edit("a hat", photo, mask=MASK, size="1024x1024")
+
+    assert result.drift == 0
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
 def test_a_tall_image_is_compared_in_strips(mode: str) -> None:
     """Every row counts once, also where one strip ends and the next begins."""
