@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.keywords import strict
@@ -71,7 +71,7 @@ class _Base(BaseClient):
         prompt, found, given = self._config.read_inputs(prompt, images, options)
         request = self._config.plan_edit(prompt, found, given).request
         several = isinstance(checks, Iterable) and not isinstance(checks, str | bytes)
-        listed: Any = checks if several else (checks,)
+        listed = cast("Iterable[object]", checks if several else (checks,))
         wanted = [each.of(request) if isinstance(each, Drift) else each for each in listed]
         return partial(self._draw_any, prompt, found, given), wanted
 
