@@ -66,17 +66,14 @@ class _Base(BaseClient):
         """
         from gptimage.checks import Drift
 
-        if images is None:
+        if images is None and not getattr(prompt, "images", ()):
             return partial(self._draw_any, prompt, None, options), checks
-        prompt, found = self._config.resolve_images(prompt, images)
-        request = self._config.plan_edit(prompt, found, options).request
-        drawn = [name for name in ("mask", "markup") if options.get(name) is not None]
-        read = {name: getattr(request, name) for name in drawn}
-        draw = partial(self._draw_any, prompt, found, {**options, **read})
+        prompt, found, given = self._config.read_inputs(prompt, images, options)
+        request = self._config.plan_edit(prompt, found, given).request
         several = isinstance(checks, Iterable) and not isinstance(checks, str | bytes)
-        given = cast("Any", checks)
-        wanted: tuple[object, ...] = tuple(given) if several else (given,)
-        return draw, [each.of(request) if isinstance(each, Drift) else each for each in wanted]
+        listed = cast("Iterable[object]", checks if several else (checks,))
+        wanted = [each.of(request) if isinstance(each, Drift) else each for each in listed]
+        return partial(self._draw_any, prompt, found, given), wanted
 
     async def _best_of(
         self,

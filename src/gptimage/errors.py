@@ -62,7 +62,7 @@ class PaidImage(Protocol):
 
 
 class PaidResult(Protocol):
-    """A result as an error carries it: a `gptimage.Result`."""
+    """A result as an error carries it: a `gptimage.Result`, or a `gptimage.Turn`."""
 
     @property
     def images(self) -> Sequence[PaidImage]:

@@ -125,6 +125,22 @@ def test_cached_pictures_get_the_tags(harness: Harness, store: Store) -> None:
     assert store.get(first.stored[0].id).tags == again.stored[0].tags == ("blog", "hero")
 
 
+@pytest.mark.parametrize("left", [None, b"\x89PNG cut"])
+def test_a_cached_image_whose_file_is_damaged_is_saved_again(
+    harness: Harness, store: Store, left: bytes | None
+) -> None:
+    """Where its file is gone or cut short, no call says that it is there."""
+    client, service = harness.fake(OK, store=store, cache=Cache.memory())
+    path = client.generate("A fox").stored[0].path
+    path.unlink()
+    if left is not None:
+        path.write_bytes(left)
+    again = client.generate("A fox")
+
+    assert (again.cached, len(service.requests)) == (True, 1)
+    assert again.stored[0].path.read_bytes() == BYTES
+
+
 def test_tags_that_do_not_fit_are_told(harness: Harness, store: Store) -> None:
     """A stored image that takes no more tags is a warning, and still the answer."""
     client, _ = harness.fake(OK, store=store, cache=Cache.memory())

@@ -138,6 +138,14 @@ def test_unsaved_pictures_are_not_to_be_drawn_again() -> None:
     assert "do NOT ask for them again" in of(errors.StoreError)
 
 
+@pytest.mark.parametrize("field", ["check", "checks"])
+def test_checks_are_named_as_the_tools_name_them(field: str) -> None:
+    """What the library calls checks is given as until."""
+    told = str(to_tool_error(errors.InvalidRequestError("the check drift needs", field=field)))
+
+    assert "Change the parameter until and call again" in told
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -606,6 +606,37 @@ def test_images_in_memory_are_saved_once_there_is_room(
     assert (seen["status"], seen["cost_usd"]) == ("done", first["cost_usd"])
 
 
+def test_images_that_are_not_saved_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their handle stands for them while the server runs, and a turn of a conversation is whole."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    where = server_fixture(tmp_path, cache=False)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def question(client: Client) -> list[Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr("gptimage.store.local_blobs.FileBlobs.create", full)
+            handle = result_json(await draw(client))["handle"]
+            turn = {"prompt": "At dusk", "image": handle, "quality": "low"}
+            refined = result_json(await client.call_tool("refine_image", turn))
+            stream = {**turn, "image": refined["response_id"], "advanced": {"partial_images": 1}}
+            streamed = result_json(await client.call_tool("refine_image", stream))
+        edit = {"prompt": "A hat", "images": [handle], "quality": "low"}
+        edited = result_json(await client.call_tool("edit_image", edit))
+        return [refined, streamed, edited]
+
+    refined, streamed, edited = where.ask(question)
+
+    assert [each["status"] for each in (refined, streamed, edited)] == ["not_saved"] * 2 + ["done"]
+    assert [each["response_id"][:5] for each in (refined, streamed)] == ["resp_"] * 2
+    assert [bool(each["text"] and each["chat_cost_usd"]) for each in (refined, streamed)] == [
+        True
+    ] * 2
+
+
 def test_a_slow_save_holds_up_no_other_handle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

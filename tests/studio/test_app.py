@@ -471,6 +471,21 @@ def test_a_filter_that_would_not_filter_is_refused(site: Site, query: str) -> No
     assert (found.status_code, found.json()["field"]) == (400, query.partition("=")[0])
 
 
+def test_what_is_no_text_is_not_saved_as_its_spelling(site: Site) -> None:
+    """No alt text stays none, and not the word None; a list is no tag."""
+    (id,) = site.make("spelling", "A plain wall")["images"]
+    path = f"/api/images/{id}"
+
+    told = [
+        site.client.patch(path, json=each).status_code
+        for each in ({"alt": "A wall"}, {"alt": 5}, {"tag": ["a", "b"]}, {"alt": None})
+    ]
+
+    assert told == [200, 400, 400, 200]
+    record = site.studio.store.get(id)
+    assert (record.alt, record.tags) == (None, ("job:spelling",))
+
+
 def test_no_file_of_this_machine_is_described(site: Site) -> None:
     """A name that is no id is not read, sent and paid for as a file beside the server."""
     told = site.client.post("/api/images/outside.png/alt", json={})

@@ -166,6 +166,11 @@ class Turn:
         return self.result.warnings
 
     @property
+    def request_id(self) -> str | None:
+        """The service's id of the call; None when the reply did not say."""
+        return self.result.request_id
+
+    @property
     def total_cost(self) -> Cost | None:
         """Image and chat model together, in USD; None when one of them is unknown."""
         images, chat = self.result.cost, self.chat_cost

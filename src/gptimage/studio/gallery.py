@@ -127,11 +127,11 @@ def change(store: Store, id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(pinned := wanted.get("pinned"), bool):
         record = store.pin(record) if pinned else store.unpin(record)
     if added := wanted.get("tag"):
-        record = store.tag(record, str(added))
+        record = store.tag(record, added)
     if gone := wanted.get("untag"):
-        record = store.untag(record, str(gone))
+        record = store.untag(record, gone)
     if "alt" in wanted:
-        record = store.set_alt(record, str(wanted["alt"]))
+        record = store.set_alt(record, wanted["alt"])
     return summary(record)
 
 

@@ -71,7 +71,7 @@ def _check_types(request: Generate) -> None:
         raise refuse("n", request.n, "at least one image must be requested", "1 to 10")
     if request.partial_images is not None and not request.stream:
         raise refuse(
-            "partial_images", request.partial_images, "previews need stream()", "client.stream(...)"
+            "partial_images", request.partial_images, "previews need stream()", "none here"
         )
     _extra(request)
     if isinstance(request, Edit):

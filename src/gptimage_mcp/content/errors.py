@@ -28,7 +28,7 @@ error holds; some clients cut long ones, and the SDK puts the tool's name before
 
 _LONGEST_DETAILS: Final = 500
 _SENT_NOTHING: Final = "Nothing was sent and nothing was billed."
-_ARGUMENTS: Final = {"svg": "svg_model or svg_effort", "check": "until"}
+_ARGUMENTS: Final = {"svg": "svg_model or svg_effort", "check": "until", "checks": "until"}
 """Parameters of the library that have other names here."""
 _OPERATOR: Final = "Only whoever runs this server can change that: tell the person."
 _PAID_MAYBE: Final = (

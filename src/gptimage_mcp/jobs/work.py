@@ -84,8 +84,11 @@ class ImageWorker:
                 self.client.with_send_hook(job), job, tags=job.tags
             )
         except gptimage.StoreError as error:
-            if isinstance(error.result, gptimage.Result):  # a copy may be all that is left of it
-                error.result = await asyncio.to_thread(self._copied, job_request, job, error.result)
+            if isinstance(error.result, (gptimage.Result, gptimage.Turn)):
+                # A copy may be all that is left of it.
+                error.result = await asyncio.to_thread(
+                    self._finished, job_request, job, error.result
+                )
             raise
         return await asyncio.to_thread(self._finished, job_request, job, outcome)
 

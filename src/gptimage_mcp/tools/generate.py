@@ -194,8 +194,10 @@ class GenerateTools:
         if named is not None and attached is None and named.startswith(_RESPONSE):
             return named, None, ()
         if named is not None and attached is None:
-            named = await self._sources.settled(named, field="image")
-            if (id := stored_id(named)) is not None:
+            settled = await self._sources.settled(named, field="image")
+            if isinstance(settled, gptimage.Image):
+                return None, None, (settled,)
+            if (id := stored_id(settled)) is not None:
                 image = await self._sources.image(id, field="image")
                 record = await asyncio.to_thread(self.submitter.app.store.get, id)
                 return (None, None, (image,)) if ENDED in record.tags else (id, image, ())

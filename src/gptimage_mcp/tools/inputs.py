@@ -81,6 +81,8 @@ class Sources:
         if isinstance(named, Upload):
             return await self._download(named.download_url, field)
         text = await self.settled(named, field=field)
+        if isinstance(text, gptimage.Image):
+            return text
         if not text:
             raise _refused(field, "it is empty")
         if (id := stored_id(text)) is not None:
@@ -103,8 +105,8 @@ class Sources:
             await self.image(each, field=f"{field}[{index}]") for index, each in enumerate(named)
         ]
 
-    async def settled(self, named: str, *, field: str) -> str:
-        """Replace a call's handle by the id of the image it has drawn."""
+    async def settled(self, named: str, *, field: str) -> str | gptimage.Image:
+        """Replace a call's handle by the id of its image, or by an image that is not saved."""
         text = named.strip()
         return await self._of_job(text, field) if is_handle(text) else text
 
@@ -142,8 +144,8 @@ class Sources:
         data = await asyncio.to_thread(self.app.fetch, url)
         return _proved(data, field, "what the URL leads to")
 
-    async def _of_job(self, handle: str, field: str) -> str:
-        """The image a call has drawn."""
+    async def _of_job(self, handle: str, field: str) -> str | gptimage.Image:
+        """The image a call has drawn; itself, where the store could not save it."""
         job = await self.app.jobs.get(handle, owner=current_user())
         if job is None:
             raise _refused(field, f"no call has the handle {handle}")
@@ -154,6 +156,11 @@ class Sources:
             return ids[0]
         if ids:
             raise _refused(field, f"{handle} has {len(ids)} images; name one: {', '.join(ids)}")
+        unsaved = job.outcome.images if job.outcome is not None else ()
+        if len(unsaved) == 1:
+            return unsaved[0]
+        if unsaved:
+            raise _refused(field, f"{handle} has {len(unsaved)} images, and none is in the store")
         raise _refused(field, f"{handle} left no image")
 
 

@@ -175,10 +175,15 @@ class RefineRequest(_Priced):
             self.chat_model, image_model=self.model, resume=self.resume
         )
         images = list(self.images) or None
-        if "partial_images" in self.options:
-            events = conversation.stream(self.prompt, images, tags=tags, **self.options)
-            return await _last(events, job, self.options["partial_images"])
-        return await conversation.send(self.prompt, images, tags=tags, **self.options)
+        try:
+            if "partial_images" in self.options:
+                events = conversation.stream(self.prompt, images, tags=tags, **self.options)
+                return await _last(events, job, self.options["partial_images"])
+            return await conversation.send(self.prompt, images, tags=tags, **self.options)
+        except gptimage.StoreError as error:
+            if error.result is not None:  # the whole turn, with the id to go on from
+                error.result = conversation.turns[-1]
+            raise
 
 
 ImageRequest: TypeAlias = GenerateRequest | RefineRequest
