@@ -15,8 +15,7 @@ def age(text: str) -> timedelta:
     Raises:
         argparse.ArgumentTypeError: It is written otherwise.
     """
-    # 6M may be meant as six months, and prune would remove whatever is older than six minutes.
-    found = None if "M" in text else measured(text, SECONDS)
+    found = measured(text, SECONDS)
     if found is None:
         raise argparse.ArgumentTypeError(f"write an age as 90s, 30m, 12h or 7d, not {text!r}")
     try:
