@@ -387,6 +387,7 @@ def test_repository_names_no_machine() -> None:
     folders = ("src", "tests", "docs", "examples", "benchmarks", ".ci")
     files = [each for folder in folders for each in (REPOSITORY / folder).rglob("*")]
     texts = {".py", ".md", ".toml", ".json", ""}
+    texts |= {".css", ".html", ".js", ".sql", ".lua", ".bash", ".zsh", ".txt"}
     guilty = [
         f"{path.relative_to(REPOSITORY)}: {found[0]}"
         for path in [*files, *REPOSITORY.glob("*.*")]

@@ -59,6 +59,7 @@ NEVER = {
     "the client given as openai=": "is about a program's own event loops",
     "save the images of .items": "is about the loop of a program",
     "run() takes a Generate": "is about values a program passes",
+    "find_identical takes an Image": "is about values a program passes",
     "from_file takes an open file": "is about values a program passes",
     "refresh=True sends again and replaces": "is about values a program passes",
     "clock= gives": "is about values a program passes",

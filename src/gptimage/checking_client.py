@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.keywords import strict
@@ -16,6 +16,7 @@ from gptimage.types.request import CallOptions, EditCall, EditOptions, Options, 
 if TYPE_CHECKING:
     from gptimage.budget.budget import Usd
     from gptimage.checks import AnyCheck, Attempts, CheckResult
+    from gptimage.checks.attempts import Draw
     from gptimage.conversation.alt_text import AltText, Purpose
     from gptimage.conversation.turns import ClientParts
     from gptimage.image.image import ImageSource
@@ -52,23 +53,27 @@ class _Base(BaseClient):
             parts, image, purpose, context=context, language=language, chat_model=chat_model
         )
 
-    async def _of_edit(
+    def _read(
         self,
-        checks: Sequence[AnyCheck],
         prompt: str | Prompt,
         images: Sources | None,
         options: Mapping[str, Any],
-    ) -> Sequence[AnyCheck]:
-        """Return the checks with the image and the mask of the edit, where one needs them."""
+        checks: object,
+    ) -> tuple[Draw, object]:
+        """Return what draws once, and the checks with the image and the mask of the edit.
+
+        Files are read once for all attempts: an open one has nothing left for the second.
+        """
         from gptimage.checks import Drift
 
-        if not isinstance(checks, list | tuple) or images is None:
-            return checks
-        if not any(isinstance(each, Drift) for each in checks):
-            return checks
-        plan = partial(self._config.plan_any, prompt, images, options)
-        request = (await self._runtime.work(plan)).request
-        return [each.of(request) if isinstance(each, Drift) else each for each in checks]
+        if images is None and not getattr(prompt, "images", ()):
+            return partial(self._draw_any, prompt, None, options), checks
+        prompt, found, given = self._config.read_inputs(prompt, images, options)
+        request = self._config.plan_edit(prompt, found, given).request
+        several = isinstance(checks, Iterable) and not isinstance(checks, str | bytes)
+        listed = cast("Iterable[object]", checks if several else (checks,))
+        wanted = [each.of(request) if isinstance(each, Drift) else each for each in listed]
+        return partial(self._draw_any, prompt, found, given), wanted
 
     async def _best_of(
         self,
@@ -83,9 +88,9 @@ class _Base(BaseClient):
 
         several = options if options.get("n") is not None else {**options, "n": 4}
         limited = self._within(budget)
-        draw = partial(limited._draw_any, prompt, images, several)
-        checks = await self._of_edit(checks, prompt, images, several)
-        return await best_of(limited._parts(), draw, how, checks)
+        read = partial(limited._read, prompt, images, several, checks)
+        draw, wanted = await self._runtime.work(read)
+        return await best_of(limited._parts(), draw, how, wanted)
 
     async def _until(
         self,
@@ -100,9 +105,9 @@ class _Base(BaseClient):
         from gptimage.checks.attempts import until
 
         limited = self._within(budget)
-        draw = partial(limited._draw_any, prompt, images, options)
-        checks = await self._of_edit(checks, prompt, images, options)
-        return await until(limited._parts(), draw, how, checks, most)
+        read = partial(limited._read, prompt, images, options, checks)
+        draw, wanted = await self._runtime.work(read)
+        return await until(limited._parts(), draw, how, wanted, most)
 
 
 class CheckingClient(_Base):

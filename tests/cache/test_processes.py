@@ -143,7 +143,7 @@ def test_a_killed_leader_is_replaced(
     waiter.go()
     lease = f"{prefix}lease:{WORKER_KEY}"
     if kind == "redis":  # a lease lasts eight seconds by itself, and begins anew meanwhile
-        cache._redis.pexpire(lease, 3_600_000)
+        assert cache._redis.pexpire(lease, 3_600_000)  # else it would be another key
         wait_until(lambda: cache._redis.pttl(lease) <= 8_000)
     time.sleep(0.5)
     assert len(service.asked) == 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from PIL import Image as pil
 
 from gptimage import (
     ApiError,
@@ -153,12 +155,30 @@ def test_drift_is_of_the_edit_that_is_drawn(options: dict[str, Any], passed: boo
     assert (passed, 1 if passed else 2) == (found.passed, len(found))
 
 
+@pytest.mark.parametrize("checks", [[Drift()], {Drift()}, Drift(), [Pixels("9x9")]])
+def test_open_files_are_read_once_for_all_attempts(checks: Any) -> None:
+    """The second attempt has them, too, and drift is found in whatever holds the checks."""
+    sandbox = Sandbox(draw="plain", drift={"repaint": 24})
+    drawn = pil.new("L", (64, 64))
+    drawn.paste(255, (8, 8, 24, 24))
+    photo, mask = (io.BytesIO(each.data) for each in (image(64, 64), Image.from_pil(drawn)))
+    with ImageClient.sandbox(sandbox) as client:
+        found = client.until("A hat", photo, mask=mask, checks=checks, most=2, size="same")
+
+    assert (len(found), found.stopped, len(sandbox.requests)) == (2, None, 2)
+
+
 def test_drift_of_what_has_no_mask_is_refused(client: ImageClient, sandbox: Sandbox) -> None:
     """Before anything is sent, whether it is named in a command or made in a program."""
     for checks in ([Drift()], named_checks(["drift=2%"])):
         for images in (None, image(64, 64)):
             with pytest.raises(InvalidRequestError, match="needs the image that was edited"):
                 client.until("A hat", images, checks=checks, **LOW)
+    share: Any = 0.02  # meant as most=
+    with pytest.raises(InvalidRequestError, match="needs the image that was edited"):
+        client.until(
+            "A hat", image(64, 64), mask=Mask.from_box((8, 8, 24, 24)), checks=[Drift(share)], **LOW
+        )
 
     assert sandbox.requests == []
 

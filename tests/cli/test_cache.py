@@ -118,7 +118,7 @@ def test_looking_creates_nothing(root: Path, capsys: pytest.CaptureFixture[str])
         ("90s", timedelta(seconds=90)),
         ("30m", timedelta(minutes=30)),
         ("1.5h", timedelta(hours=1.5)),
-        ("7d", timedelta(days=7)),
+        ("7D", timedelta(days=7)),
         ("2w", timedelta(weeks=2)),
     ],
 )
@@ -127,9 +127,9 @@ def test_ages(text: str, expected: timedelta) -> None:
     assert age(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 day", "1e5d", "999999999w", "٣d"])
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 day", "1e5d", "999999999w", "٣d", "6M"])
 def test_odd_ages_are_refused(text: str) -> None:
-    """Anything else is an error of the command line, in one sentence."""
+    """Anything else is an error of the command line, in one sentence; no month is a minute."""
     with pytest.raises(argparse.ArgumentTypeError):
         age(text)
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from gptimage import AsyncImageClient, EditOptions, ImageClient, Options
+from gptimage import AsyncImageClient, EditOptions, ImageClient, InvalidRequestError, Options
+from gptimage.checks import Pixels
+from gptimage.conversation import Conversation
 from gptimage.engine.config import Settings
+from gptimage.sandbox import Sandbox
 
 
 CALLS = {
@@ -54,6 +57,19 @@ def test_each_default_is_of_its_type(client: Any) -> None:
     assert inspect.signature(client.generate).parameters["tags"].default == ()
 
 
+def test_defaults_of_what_may_be_an_edit_can_be_given() -> None:
+    """None is also what a call without images takes for ``mask`` and what else edits have."""
+    none: Any = dict.fromkeys(EditOptions.__annotations__)
+    with ImageClient.sandbox(Sandbox(draw="plain")) as client:
+        drawn: Any = client.until("A fox", checks=[Pixels("1024x1024")], **none)
+        completed: Any = [*client.stream("A fox", **none)][-1]
+
+        assert client.max_cost("A fox", **none) == client.max_cost("A fox")
+        assert drawn.result.request.prompt == completed.result.request.prompt == "A fox"
+        with pytest.raises(InvalidRequestError, match="mask is not a parameter here"):
+            client.generate("A fox", **none)
+
+
 def test_docstrings_say_what_each_is() -> None:
     """The docstring has a line for each option and setting."""
     call, made = inspect.getdoc(ImageClient.edit), inspect.getdoc(ImageClient)
@@ -61,6 +77,23 @@ def test_docstrings_say_what_each_is() -> None:
     assert [name for name in EditOptions.__annotations__ if f"    {name}: " not in str(call)] == []
     assert [name for name in Settings.__annotations__ if f"    {name}: " not in str(made)] == []
     assert "See `" not in f"{call}{made}"
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (
+            ImageClient.until,
+            "alone, and the attempts get a common tag besides ``tags``.\n    refresh",
+        ),
+        (ImageClient.best_of, "images get a common tag besides ``tags``.\n    refresh"),
+        (ImageClient.edit, "nothing change.\n\nRaises:"),
+        (Conversation.stream, "sent as they are.\n\nRaises:"),
+    ],
+)
+def test_what_a_call_says_of_its_options_stays_whole(method: Any, text: str) -> None:
+    """It stands above the first option; no piece of it stands below the last one."""
+    assert text in str(inspect.getdoc(method))
 
 
 def test_both_clients_take_the_same() -> None:

@@ -123,6 +123,32 @@ def test_surfaces_say_nothing_of_a_move_and_all_else_does(photo: Image) -> None:
     assert moved_by(scene, moved, region) is None
 
 
+def test_a_frame_that_came_or_went_moved_nothing() -> None:
+    """Cut off with what a move cuts off, it would be the whole difference."""
+    white, framed = pil.new("RGB", (256, 256), "white"), pil.new("RGB", (256, 256), "navy")
+    region = pil.new("L", (256, 256), 255)
+    framed.paste("white", (5, 5, 251, 251))
+    framed.paste("white", (0, 0, 3, 256))
+
+    assert [moved_by(framed, white, region), moved_by(white, framed, region)] == [None, None]
+
+
+def test_halves_that_moved_apart_did_not_move_by_nothing(photo: Image) -> None:
+    """A warning that the image moved by 0, 0 pixels would help nobody."""
+    one, other = (
+        photo.to_pil().transform(
+            (256, 256),
+            pil.Transform.AFFINE,
+            (1, 0, across, 0, 1, 0),
+            pil.Resampling.BICUBIC,
+        )
+        for across in (0.55, -0.55)
+    )
+    one.paste(other.crop((128, 0, 256, 256)), (128, 0))
+
+    assert moved_by(photo.to_pil(), one, pil.new("L", (256, 256), 255)) != (0, 0)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (40, 9), (9, 300)])
 def test_what_is_too_small_to_tell_did_not_move(size: tuple[int, int]) -> None:
     """A few pixels that look like others prove nothing."""
@@ -213,6 +239,18 @@ def test_transparency_stays(photo: Image) -> None:
     assert kept.image.to_pil().getchannel("A").getpixel((10, 10)) == 0
 
 
+def test_a_black_drawing_on_nothing_can_move() -> None:
+    """Its edges are those of its opacity, and colours that nobody sees have none."""
+    clear, moved = pil.new("RGBA", (256, 256), (0, 0, 0, 0)), pil.new("RGBA", (256, 256))
+    clear.paste("black", (40, 30, 200, 90))
+    clear.paste("black", (60, 80, 110, 230))
+    moved.paste(clear, (4, 0))
+    mask = Mask.from_box((120, 120, 150, 150))
+    kept = keep_outside(Image.from_pil(moved), Image.from_pil(clear), mask)
+
+    assert kept.moved == (4, 0)
+
+
 def test_difference(photo: Image) -> None:
     """Share, place and amount of what changed, and a map of it."""
     pixels = photo.to_pil()
@@ -275,6 +313,15 @@ def test_the_sandbox_drifts_on_request(photo: Image) -> None:
     assert all(
         share > 0.05 for name, share in shares.items() if name != "none" and share is not None
     )
+
+
+@pytest.mark.parametrize("draw", ["plain", "scene"])
+def test_the_sandbox_does_not_drift_unasked(photo: Image, draw: Any) -> None:
+    """Nor where the original has another size than what is drawn: both are scaled alike."""
+    with ImageClient.sandbox(Sandbox(draw=draw)) as client:
+        result = client.edit("a hat", photo, mask=MASK, size="1024x1024")
+
+    assert result.drift == 0
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])

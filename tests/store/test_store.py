@@ -117,6 +117,14 @@ def test_saving_twice_never_overwrites(store: Store, make: Any) -> None:
 
     assert one.id != two.id
     assert store.find_identical(result.image.sha256) == (one, two)
+    assert store.find_identical(result.image) == store.find_identical(one) == (one, two)
+
+
+@pytest.mark.parametrize("given", ["fox.png", "img_20261129T141622575622_3a00db54", "", None, b"x"])
+def test_what_names_no_bytes_is_refused(store: Store, given: Any) -> None:
+    """A path, an id or nothing is not answered with "there is none", which has it drawn again."""
+    with pytest.raises(InvalidRequestError, match="takes an Image, a record or the 64 hex digits"):
+        store.find_identical(given)
 
 
 def test_nothing_is_found_in_an_empty_store(store: Store) -> None:

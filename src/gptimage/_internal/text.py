@@ -13,18 +13,22 @@ SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 BYTES: Final = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 """The units of sizes."""
 
-_MEASURE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([a-z]*)", re.ASCII)
+_MEASURE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)", re.ASCII)
 
 
 def measured(text: str, units: Mapping[str, int]) -> float | None:
     """Return what a number with a unit is, such as ``30d`` or ``500 MB``; None where it is none.
 
     Args:
-        text: What was written; capitals do not matter.
+        text: What was written; capitals do not matter, but for ``6M``: who writes that means
+            months, and what is older than six minutes would be removed.
         units: How much each unit is: `SECONDS` or `BYTES`.
     """
-    match = _MEASURE.fullmatch(text.strip().lower())
-    return float(match[1]) * units[match[2]] if match and match[2] in units else None
+    match = _MEASURE.fullmatch(text.strip())
+    if match is None:
+        return None
+    unit = match[2] if match[2] == "M" else match[2].lower()
+    return float(match[1]) * units[unit] if unit in units else None
 
 
 def shorten(text: str, limit: int) -> str:

@@ -264,7 +264,7 @@ class Drift:
         Raises:
             InvalidRequestError: The image or the mask is not known.
         """
-        if self.first is None or self.mask is None:
+        if not (isinstance(self.first, Image) and isinstance(self.mask, Mask)):
             raise InvalidRequestError(
                 "the check drift is of an edit with a mask: it needs the image that was edited and "
                 "the mask, as drawn and not as uploaded; nothing was sent",

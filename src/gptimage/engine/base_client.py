@@ -57,7 +57,13 @@ from gptimage.observers.protocol import Observer
 from gptimage.transport.http import HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry
-from gptimage.types.request import CallOptions, Generate, Prompt, Sources
+from gptimage.types.request import (
+    CallOptions,
+    Generate,
+    Prompt,
+    Sources,
+    without_edit_options,
+)
 from gptimage.types.result import Completed, PartialImage, Result
 
 
@@ -360,7 +366,7 @@ class BaseClient:
     ) -> Result:
         """Edit where there are images to start from, else draw anew."""
         if images is None:
-            return await self._generate(prompt, options, how)
+            return await self._generate(prompt, without_edit_options(options), how)
         return await self._edit(prompt, images, options, how)
 
     async def _run(

@@ -58,6 +58,7 @@ from gptimage.types.request import (
     generate_request,
     is_same_size,
     size_of_first,
+    without_edit_options,
 )
 from gptimage.types.result import Result
 
@@ -222,21 +223,36 @@ class ClientConfig:
         stream: bool = False,
     ) -> Plan:
         """Read or download the images, then check and plan the edit."""
-        rest = dict(options)
-        mask, markup = rest.pop("mask", None), self._stored(rest.pop("markup", None))
-        prompt, resolved = self.resolve_images(prompt, images)
+        prompt, resolved, rest = self.read_inputs(prompt, images, options)
+        mask, markup = rest.pop("mask"), rest.pop("markup")
         if is_same_size(rest.get("size")):
             rest["size"] = size_of_first(resolved)
         request = edit_request(
             prompt,
             rest,
             images=resolved,
-            mask=self.resolve_mask(mask),
-            markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
+            mask=mask,
+            markup=markup,
             default_model=self.model,
             stream=stream,
         )
         return self.plan(request)
+
+    def read_inputs(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> tuple[str | Prompt, tuple[Image | FileRef, ...], dict[str, Any]]:
+        """Return the arguments of an edit with what was read or downloaded in place of its inputs.
+
+        Raises:
+            InvalidRequestError: An input is no image.
+            FetchError: A URL could not be downloaded safely.
+        """
+        mask, markup = options.get("mask"), self._stored(options.get("markup"))
+        prompt, resolved = self.resolve_images(prompt, images)
+        mask = self.resolve_mask(mask)
+        if markup is not None:
+            markup = resolve(markup, field="markup", fetch=self.fetch)
+        return prompt, resolved, {**options, "mask": mask, "markup": markup}
 
     def resolve_images(
         self, prompt: str | Prompt, images: Sources | None
@@ -266,7 +282,7 @@ class ClientConfig:
     ) -> Plan:
         """Return an edit when there are images to start from, else a new image."""
         if images is None:
-            return self.plan_generate(prompt, options, stream=stream)
+            return self.plan_generate(prompt, without_edit_options(options), stream=stream)
         return self.plan_edit(prompt, images, options, stream=stream)
 
     def plan(self, request: Generate) -> Plan:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Shift = tuple[int, int]
 """Pixels to the right and down."""
 
+_Box = tuple[int, int, int, int]
+
 TOLERANCE: Final = 8
 """Of 255: a pixel that differs less in every channel looks the same; JPEG alone changes more than
 nothing."""
@@ -158,7 +160,7 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
         factor *= 2
     if min(first.size) < _SMALLEST_EDGE * factor:
         return None
-    copies = [_edges(in_mode(first, "RGB"), in_mode(second, "RGB"), region, factor)]
+    copies = [_edges(first, second, region, factor)]
     while max(copies[-1].size) > _SMALLEST_COPY and min(copies[-1].size) >= 2 * _SMALLEST_EDGE:
         copies.append(copies[-1].halved())
     shift = copies[-1].best()
@@ -177,8 +179,9 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
             sum(part.x for part in parts) / len(parts),
             sum(part.y for part in parts) / len(parts),
         )
-        if all(part.near(mean) for part in parts):
-            return (round(mean[0]), round(mean[1]))
+        whole = (round(mean[0]), round(mean[1]))
+        if any(whole) and all(part.near(mean) for part in parts):
+            return whole
     moved = [part for part in clear if part.gain > (1 - _SAME) * part.before]
     if not moved or 2 * len(moved) < len(parts):
         return None
@@ -221,7 +224,7 @@ def _edges(first: Pil, second: Pil, region: Pil, factor: int) -> _Edges:
     first, second, region = (
         each.reduce(factor) if factor > 1 else each for each in (first, second, region)
     )
-    one, two = (_gradient(each.convert("L")) for each in (first, second))
+    one, two = (_gradient(_on_grey(each)) for each in (first, second))
     # Without what the gradient sees of pixels that may change; it has no outermost pixels.
     inner = region.filter(ImageFilter.BoxBlur(2)).point(_OPAQUE)
     inner = inner.crop((1, 1, inner.width - 1, inner.height - 1))
@@ -231,6 +234,16 @@ def _edges(first: Pil, second: Pil, region: Pil, factor: int) -> _Edges:
         for each, own in zip((one, two), strengths, strict=True)
     )
     return _Edges(one, two, inner)
+
+
+def _on_grey(image: Pil) -> Pil:
+    """Return what is seen of an image: black on a clear ground has edges, hidden colours none."""
+    from PIL import Image as pil
+
+    if "A" in image.mode:
+        ground = pil.new("RGBA", image.size, "grey")
+        image = pil.alpha_composite(ground, in_mode(image, "RGBA"))
+    return in_mode(image, "RGB").convert("L")
 
 
 def _gradient(grey: Pil) -> Pil:
@@ -300,37 +313,48 @@ class _Edges:
         best = x, y = self.descend(start)
         across, saved = self._beyond(best, (x - 1, y), (x + 1, y))
         down, too = self._beyond(best, (x, y - 1), (x, y + 1))
-        before = self._left((0, 0))
-        left = max(0, self._left(best) - saved - too)
+        before, left = self._left((0, 0)), max(0, self._left(best) - saved - too)
+        if left < _UNKNOWN:
+            # Of the same pixels: those that the move cuts off may be all that differs.
+            here, there = self._overlap(best)
+            before = min(_mean_square(self._difference(each, each, here)) for each in (here, there))
         strength = _mean_square(self.first.histogram(self.region))
         return _Move((x + across) * factor, (y + down) * factor, strength, before, before - left)
 
     def _beyond(self, best: Shift, one: Shift, other: Shift) -> tuple[float, float]:
         """Return where between two neighbours of the best move least is left, and how much less."""
         low, high = self._left(one), self._left(other)
+        if max(low, high) >= _UNKNOWN:
+            return 0, 0
         bend = low + high - 2 * self._left(best)
         off = max(-0.5, min(0.5, (low - high) / (2 * bend))) if bend > 0 else 0
         return off, off * off * bend / 2
 
     def _left(self, shift: Shift) -> float:
         """Return the mean square of the difference once the second image is moved back."""
-        from PIL import ImageChops
-
         if shift in self._found:
             return self._found[shift]
-        x, y = shift
-        width, height = self.size
-        # What both show: the rest of one was moved out of the other.
-        here = (max(0, -x), max(0, -y), width - max(0, x), height - max(0, y))
+        here, there = self._overlap(shift)
         left = _UNKNOWN
         if here[2] - here[0] >= 4 and here[3] - here[1] >= 4:
-            there = (here[0] + x, here[1] + y, here[2] + x, here[3] + y)
-            difference = ImageChops.difference(self.first.crop(here), self.second.crop(there))
-            counts = difference.histogram(self.region.crop(here))
+            counts = self._difference(here, there, here)
             if sum(counts) >= 64:  # fewer pixels may look moved by chance
                 left = _mean_square(counts)
         self._found[shift] = left
         return left
+
+    def _overlap(self, shift: Shift) -> tuple[_Box, _Box]:
+        """Return what both show, in each: the rest of one was moved out of the other."""
+        (x, y), (width, height) = shift, self.size
+        here = (max(0, -x), max(0, -y), width - max(0, x), height - max(0, y))
+        return here, (here[0] + x, here[1] + y, here[2] + x, here[3] + y)
+
+    def _difference(self, one: _Box, other: _Box, region: _Box) -> list[int]:
+        """Count how much a part of the first image differs from one of the second."""
+        from PIL import ImageChops
+
+        difference = ImageChops.difference(self.first.crop(one), self.second.crop(other))
+        return difference.histogram(self.region.crop(region))
 
 
 _UNKNOWN: Final = 1e9

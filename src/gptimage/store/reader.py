@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, Unpack, cast
 
@@ -9,7 +10,7 @@ from attrs import evolve, frozen
 
 from gptimage._internal.keywords import flag
 from gptimage._internal.text import reason
-from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
+from gptimage.errors import ImageDecodeError, ImageNotFoundError, InvalidRequestError, StoreError
 from gptimage.image.image import Image, ImageSource
 from gptimage.store import search as queries
 from gptimage.store.context import StoreContext, not_found
@@ -183,9 +184,21 @@ class Reader:
             image: An image, a record, or the bytes' SHA-256 in hex as in ``image.sha256``.
 
         Raises:
+            InvalidRequestError: It is none of these, such as a path or an id.
             StoreError: The store cannot be read.
         """
-        sha256 = image if isinstance(image, str) else image.sha256
+        given = cast("object", image)
+        if isinstance(given, (Image, Record)):
+            sha256 = given.sha256
+        elif isinstance(given, str) and re.fullmatch("[0-9A-Fa-f]{64}", given):
+            sha256 = given
+        else:  # "none" as the answer to a path or an id would have the image drawn again
+            raise InvalidRequestError(
+                "find_identical takes an Image, a record or the 64 hex digits of a SHA-256; "
+                "Image.open(path) reads a file, and get(id) finds a record",
+                field="image",
+                value=given,
+            )
         self._ready()
         records = self._records(queries.by_digest(self._context.index.database, sha256))
         return tuple(each for each in records if self._is_whole(each))
@@ -222,9 +235,9 @@ class Reader:
         if record is None:
             opened = Image.open(cast("ImageSource", image))
             hash = None if opened.format == "svg" else opened.perceptual_hash
-            sha256 = opened.sha256
+            same: Image | Record = opened
         else:
-            hash, sha256 = self._context.index.hash_of(stem(record.key) + SIDECAR), record.sha256
+            hash, same = self._context.index.hash_of(stem(record.key) + SIDECAR), record
             if hash == UNHASHED:
                 hash = hash_of(self.open(record))
         if hash:
@@ -232,7 +245,7 @@ class Reader:
             found = queries.by_rows(self._context.index.database, list(rows))
             matches = [Match(self._record(each), rows[each.row]) for each in found]
         else:
-            matches = [Match(each, 0) for each in self.find_identical(sha256)]
+            matches = [Match(each, 0) for each in self.find_identical(same)]
         return tuple(each for each in matches if record is None or each.record.id != record.id)[
             :most
         ]

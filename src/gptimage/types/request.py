@@ -427,6 +427,12 @@ def generate_request(
     return _build(Generate, prompt, options, {}, default_model, stream)
 
 
+def without_edit_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what only an edit has where it is None: what may be either shows that default."""
+    own = EditOptions.__annotations__.keys() - Options.__annotations__.keys()
+    return {name: value for name, value in options.items() if value is not None or name not in own}
+
+
 def edit_request(
     prompt: str | Prompt,
     options: Mapping[str, Any],
