@@ -50,10 +50,11 @@ def test_every_kind_of_result_arrives_whole(options: dict[str, Any], tmp_path: P
     assert [each.original for each in result.images] == [each.original for each in arrived.images]
 
 
-def test_a_turn_arrives_whole() -> None:
-    """With the id to go on from, the words and the cost of the chat model."""
-    with ImageClient.sandbox(Sandbox(draw="plain")) as client:
-        turn = client.conversation().send("A fox", size="300x200", quality="low")
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+def test_a_turn_arrives_whole(provider: str) -> None:
+    """With the id to go on from or the turns that are sent again, the words and the cost."""
+    with ImageClient.sandbox(Sandbox(draw="plain", provider=provider)) as client:
+        turn = client.conversation().send("A fox", size="300x200")
 
     arrived = read(io.BytesIO(packed(turn)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from attrs import field, frozen
@@ -13,7 +12,8 @@ from gptimage._internal.json import label
 from gptimage.secrets import scrub
 
 
-NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+# No mapping proxy: a turn that holds its request is pickled on the way from the process that draws.
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class ExchangeError(Exception):
