@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -143,7 +144,7 @@ def test_unsaved_pictures_are_not_to_be_drawn_again() -> None:
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_an_error_arrives_whole_from_the_process_that_draws(error: gptimage.GptImageError) -> None:
     """With the images it carries, and all that its message and its advice are made of."""
-    arrived = read(io.BytesIO(packed(error)))
+    arrived: Any = read(io.BytesIO(packed(error)))
 
     assert str(to_tool_error(error)) == str(to_tool_error(arrived))
     assert vars(error).keys() == vars(arrived).keys()

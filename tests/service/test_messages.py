@@ -42,7 +42,7 @@ def test_every_kind_of_result_arrives_whole(options: dict[str, Any], tmp_path: P
     for each in result.images:
         assert each.ai_label is not None  # computed once, and kept in the image
         assert each.format == "svg" or each.perceptual_hash
-    arrived = read(io.BytesIO(packed(result)))
+    arrived: Any = read(io.BytesIO(packed(result)))
 
     assert result == arrived
     assert result.to_dict(data=True) == arrived.to_dict(data=True)
@@ -56,7 +56,7 @@ def test_a_turn_arrives_whole(provider: str) -> None:
     with ImageClient.sandbox(Sandbox(draw="plain", provider=provider)) as client:
         turn = client.conversation().send("A fox", size="300x200")
 
-    arrived = read(io.BytesIO(packed(turn)))
+    arrived: Any = read(io.BytesIO(packed(turn)))
 
     assert arrived == turn
     assert arrived.request_id == turn.request_id
