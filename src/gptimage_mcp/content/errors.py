@@ -243,10 +243,13 @@ def _store(error: gptimage.StoreError) -> str:
 def make_room(error: gptimage.StoreError) -> str:
     """Return what saves images that are paid; without a copy they are in this process alone."""
     if error.recovery_copies:
-        return "The person makes room on the disk of the store and runs `gptimage recover`."
+        return (
+            "The person sees that the store can be written to (room on its disk, permissions) and "
+            "runs `gptimage recover`."
+        )
     return (
-        "The person makes room on the disk of the store; then view_image with their handle saves "
-        "them, as long as this server runs."
+        "The person sees that the store can be written to (room on its disk, permissions); then "
+        "view_image with their handle saves them, as long as this server runs."
     )
 
 
