@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +31,11 @@ def sdk_models() -> list[str]:
 def test_the_catalogue_knows_every_model_of_the_sdk(name: str) -> None:
     """A model the SDK names is listed here, with what it may do and until when it lives."""
     assert name in MODELS
+
+
+def test_the_catalogue_reaches_another_process() -> None:
+    """Whoever draws in a pool of processes hands a model's row to each."""
+    assert list(MODELS) == pickle.loads(pickle.dumps(list(MODELS)))
 
 
 def test_ids_are_unique_and_indexed() -> None:

@@ -131,7 +131,7 @@ _GRIDS: Final = ((4, 2), (3, 3), (4, 3), (4, 4))
 DEFAULT_FRAMES: Final = 9
 """Frames of a gif when none are asked for."""
 
-NO_NAMES: Final[Mapping[tuple[int, int], tuple[str, str]]] = MappingProxyType({})
+NO_NAMES: Final[Mapping[tuple[int, int], tuple[str, str]]] = {}
 
 
 @frozen(kw_only=True)
