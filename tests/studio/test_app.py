@@ -498,10 +498,16 @@ def test_what_is_no_text_is_not_saved_as_its_spelling(site: Site) -> None:
 
     told = [
         site.client.patch(path, json=each).status_code
-        for each in ({"alt": "A wall"}, {"alt": 5}, {"tag": ["a", "b"]}, {"alt": None})
+        for each in (
+            {"alt": "A wall"},
+            {"alt": 5},
+            {"tag": ["a", "b"]},
+            {"alt": None},
+            {"pinned": "no"},
+        )
     ]
 
-    assert told == [200, 400, 400, 200]
+    assert told == [200, 400, 400, 200, 400]
     record = site.studio.store.get(id)
     assert (record.alt, record.tags) == (None, ("job:spelling",))
 

@@ -294,9 +294,8 @@ class _Pages:
             asked = read_job(self._studio, await _body(request), id="estimate")
             return _json(await run_sync(self._estimated, asked))
         except GptImageError as error:  # while somebody still types, that is no failure
-            return _json(
-                {"refused": for_command_line(str(error)), "field": getattr(error, "field", None)}
-            )
+            text, field = for_command_line(str(error)), getattr(error, "field", None)
+            return _json({"refused": text, "field": field})
 
     def _estimated(self, asked: JobRequest) -> dict[str, Any]:
         client, options = self._studio.estimator, asked.options()

@@ -117,19 +117,18 @@ def change(store: Store, id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
         ImageNotFoundError: No image has this id.
         StoreError: It cannot be changed.
     """
-    unknown = wanted.keys() - {"pinned", "tag", "untag", "alt"}
-    if unknown or not wanted:
-        given = ", ".join(sorted(unknown)) or "nothing"
-        raise InvalidRequestError(
-            f"pinned, tag, untag and alt can be changed, not {given}", field="body"
-        )
+    if not wanted or wanted.keys() - {"pinned", "tag", "untag", "alt"}:
+        given = ", ".join(sorted(wanted)) or "nothing"
+        message = f"pinned, tag, untag and alt can be changed, not {given}"
+        raise InvalidRequestError(message, field="body")
+    if not isinstance(pinned := wanted.get("pinned", False), bool):
+        raise InvalidRequestError("pinned is true or false", field="pinned", value=pinned)
     record = store.get(id)
-    if isinstance(pinned := wanted.get("pinned"), bool):
+    if "pinned" in wanted:
         record = store.pin(record) if pinned else store.unpin(record)
-    if added := wanted.get("tag"):
-        record = store.tag(record, added)
-    if gone := wanted.get("untag"):
-        record = store.untag(record, gone)
+    for name, alter in (("tag", store.tag), ("untag", store.untag)):
+        if tag := wanted.get(name):
+            record = alter(record, tag)
     if "alt" in wanted:
         record = store.set_alt(record, wanted["alt"])
     return summary(record)
