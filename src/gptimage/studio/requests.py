@@ -65,9 +65,7 @@ def read_job(studio: Studio, body: Mapping[str, Any], *, id: str | None = None) 
         raise InvalidRequestError(f"{empty} is null: leave it out", field=empty, value=None)
     previews = asked.pop("partial_images", 0)
     if not isinstance(previews, int) or isinstance(previews, bool) or not 0 <= previews <= 3:
-        raise InvalidRequestError(
-            "partial_images is 0 to 3", field="partial_images", value=previews
-        )
+        raise InvalidRequestError("partial_images: 0 to 3", field="partial_images", value=previews)
     if "images" in asked:
         # A job also takes one image without a list, which must not pass unseen.
         given: Any = asked["images"]
