@@ -178,13 +178,14 @@ class CheckingClient(_Base):
     ) -> Attempts:
         """Draw several images in one call, check each, and say which is the best.
 
+        Four are drawn where ``n`` is left out, and all get a common tag besides ``tags``.
+
         Args:
             prompt: What to draw or change.
             images: Images to start from, for an edit.
             checks: What the images should be; see `gptimage.checks`.
             budget: The most that the call and its questions together may cost, in USD.
-            **options: See `CallOptions` and `EditOptions`; ``n`` is 4 when left out, and the
-                images get a common tag besides ``tags``.
+            **options: See `CallOptions` and `EditOptions`.
 
         Raises:
             GptImageError: As `generate` and `edit`. A check that fails itself raises nothing.
@@ -204,6 +205,8 @@ class CheckingClient(_Base):
     ) -> Attempts:
         """Draw until an image passes every check, one call after another.
 
+        The attempts get a common tag besides ``tags``; ``refresh`` is about the first one alone.
+
         Args:
             prompt: What to draw or change.
             images: Images to start from, for an edit.
@@ -211,8 +214,7 @@ class CheckingClient(_Base):
             most: The most calls, 1 to 20.
             budget: The most that all calls and questions together may cost, in USD; the attempts
                 end where the next one could cross it.
-            **options: See `CallOptions` and `EditOptions`; ``refresh`` is about the first call
-                alone, and the attempts get a common tag besides ``tags``.
+            **options: See `CallOptions` and `EditOptions`.
 
         Returns:
             Every attempt; look at ``passed``. A call that fails after an image was made ends the

@@ -122,8 +122,7 @@ class ImageClient(CheckingClient):
             images: One image or up to 16: paths, bytes, open files, PIL images, ``http(s)``
                 or ``data:`` URLs, `Image` values, ids of uploaded files (``file-...``), or
                 ids (``img_...``) and records of the client's store.
-            **options: See `CallOptions` and `EditOptions`; ``mask`` says where the first image may
-                change.
+            **options: See `CallOptions` and `EditOptions`.
 
         Raises:
             InvalidRequestError: A rule is broken, or an input is no image; nothing was sent.
@@ -143,7 +142,7 @@ class ImageClient(CheckingClient):
         Args:
             image: The image.
             prompt: What may vary.
-            **options: See `CallOptions` and `EditOptions`; ``n`` says how many.
+            **options: See `CallOptions` and `EditOptions`.
 
         Raises:
             GptImageError: As `edit`.
@@ -163,8 +162,7 @@ class ImageClient(CheckingClient):
         Args:
             prompt: What to draw or change.
             images: Images to start from, for an edit.
-            **options: See `CallOptions` and `EditOptions`; ``partial_images`` asks for up to 3
-                previews.
+            **options: See `CallOptions` and `EditOptions`.
 
         Raises:
             ApiError: The service refused, or failed on the way; ``partials`` has the previews.
@@ -279,7 +277,8 @@ class ImageClient(CheckingClient):
         """Draw every prompt with every model and quality once, and put all on one sheet.
 
         What the cache has is not drawn again: the same comparison, made once more, goes on where it
-        ended. Every image has the comparison's tag in the store.
+        ended. Every image has the comparison's tag in the store. The options are those of every
+        call.
 
         Args:
             prompts: Prompts, rendered templates, or `gptimage.compare.Case` values.
@@ -291,7 +290,7 @@ class ImageClient(CheckingClient):
                 fit is on the sheet as not drawn.
             concurrency: How many are sent at the same time.
             tags: Tags for the store.
-            **options: See `EditOptions`; they are those of every call.
+            **options: See `EditOptions`.
 
         Raises:
             ConfigurationError: The client has no cache, or a setting is wrong.

@@ -240,8 +240,7 @@ class Conversation(_ConversationBase):
         Args:
             prompt: The words.
             images: Images to use, besides the conversation's own.
-            **options: See `TurnCall` and `TurnOptions`; ``partial_images`` asks for up to 3
-                previews.
+            **options: See `TurnCall` and `TurnOptions`.
 
         Raises:
             ApiError: The service refused, or failed on the way; ``partials`` has the previews.

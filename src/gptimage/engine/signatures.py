@@ -9,7 +9,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, ForwardRef, Protocol, TypeVar, cast
 
 
@@ -19,15 +18,14 @@ class _Documented(Protocol):
 
 DocumentedT = TypeVar("DocumentedT", bound=_Documented)
 
-_UNPACKED = re.compile(r"^( *)(\*\*\w+: )See `\w+`[^;\n]*(?:; (.*(?:\n\1 +.*)*))?$", re.MULTILINE)
+_UNPACKED = re.compile(r"^( *)\*\*\w+: See `\w+`.*$", re.MULTILINE)
 
 
 def shows(*options: type, **defaults: object) -> Callable[[DocumentedT], DocumentedT]:
     """Let a function list the keys of the TypedDict it unpacks, or a class in its docstring.
 
-    The line ``**options: See `Options` `` of the docstring becomes one line for each key; what it
-    says after a semicolon stays. A TypedDict that extends another is given together with it, since
-    it does not know the other's docstring.
+    The line ``**options: See `Options` `` of the docstring becomes one line for each key. One
+    that extends another is given together with it, since it does not know the other's docstring.
 
     Args:
         *options: The TypedDicts.
@@ -43,16 +41,12 @@ def shows(*options: type, **defaults: object) -> Callable[[DocumentedT], Documen
             )
         attributes = "\n".join(_attributes(each) for each in options).strip("\n")
         if target.__doc__ and attributes:
-            target.__doc__ = _UNPACKED.sub(partial(_listed, attributes), target.__doc__)
+            target.__doc__ = _UNPACKED.sub(
+                lambda found: textwrap.indent(attributes, found[1]), target.__doc__
+            )
         return target
 
     return change
-
-
-def _listed(attributes: str, found: re.Match[str]) -> str:
-    """Return the keys, below what is said of them here alone."""
-    own = f"{found[1]}{found[2]}{found[3]}\n" if found[3] else ""
-    return own + textwrap.indent(attributes, found[1])
 
 
 def _signature(
