@@ -178,9 +178,8 @@ class CallAccounting:
         budget: Budget | None = settings.get("budget")
         ledger: Ledger | None = settings.get("ledger")
         if budget is not None and ledger is not None:
-            budget.use_ledger(
-                ledger
-            )  # the caller's own object counts: its `remaining` is asked later
+            # The caller's own object counts: its `remaining` is asked later.
+            budget.use_ledger(ledger)
         for each in (budget, ledger):
             if each is not None:
                 each.set_default_clock(clock)
