@@ -10,6 +10,7 @@ import pytest
 
 from gptimage import Image, StoreError
 from gptimage.checks import Pixels
+from gptimage.checks.named import NAMES_WITH_FILES
 from gptimage.cli.main import main
 from gptimage.store import Store
 from tests.factories import cutout, picture
@@ -82,7 +83,7 @@ def test_edit_takes_checks_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--check", "transparant"], "there is no check 'transparant'"),
         (["--check", "transparent=1"], "it takes no value"),
         (["--check", "words"], "write it as words=OPEN LATE"),
-        (["--check", "margins=half"], "margins=half"),
+        (["--check", "margins=half"], "a share such as 5%"),
         (["--check", "margins=60%"], "a share, 0 to 0.4"),
         (["--check", "pixels=huge"], "pixels=huge"),
         (["--check", "palette=blurple"], "blurple"),
@@ -170,3 +171,12 @@ def test_an_image_that_the_store_did_not_take_is_written(
 
     assert main([*words, "--store", str(tmp_path / "s"), "-o", str(tmp_path / "fox.png")]) == 6
     assert files(tmp_path) == ["fox-attempt.png", "fox.png", "s"]
+
+
+@pytest.mark.parametrize("command", ["generate", "check"])
+def test_help_names_every_check(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It stands apart from the checks, so that a parser imports none of them."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+
+    assert "".join(NAMES_WITH_FILES.split()) in "".join(capsys.readouterr().out.split())

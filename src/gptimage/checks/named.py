@@ -13,7 +13,10 @@ from gptimage.image.image import Image
 
 
 def _share(text: str) -> float:
-    number = float(text.removesuffix("%"))
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        raise ValueError("write a share such as 5% or 0.05") from None
     return number / 100 if text.endswith("%") else number
 
 
@@ -33,7 +36,7 @@ _OPTIONAL: Final = ("margins", "drift")
 """Those whose value may be left out."""
 
 NAMES: Final = (
-    "transparent, words=TEXT, palette=COLOR,..., margins[=5%], drift, pixels=SIZE, ask=QUESTION"
+    "transparent, words=TEXT, palette=COLORS, margins[=5%], drift[=1%], pixels=SIZE, ask=QUESTION"
 )
 """What can be written, for help texts and messages."""
 

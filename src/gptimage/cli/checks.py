@@ -25,8 +25,8 @@ CHECK_FAILED: Final = 6
 """The exit code when an image fails a check: it is there, and paid."""
 
 _NAMES: Final = (
-    "transparent, words=TEXT, palette=COLOR,..., margins[=5%%], pixels=SIZE, ask=QUESTION, "
-    "unlike=FILE"
+    "transparent, words=TEXT, palette=COLORS, margins[=5%%], drift[=1%%], pixels=SIZE, "
+    "ask=QUESTION, unlike=FILE"
 )
 
 
