@@ -113,8 +113,8 @@ class Azure(Dialect):
                 "message": "The system is currently experiencing high demand. Please try later.",
             }
         elif error.status in (401, 404):
-            told = refusal("azure_key").error if error.status == 401 else found
-            found = {"code": told["code"] or str(error.status), "message": told["message"]}
+            given = refusal("azure_key").error if error.status == 401 else found
+            found = {"code": given["code"] or str(error.status), "message": told["message"]}
         body = json.dumps({"error": found}).encode()
         return HttpReply(status=error.status, headers=headers, body=body)
 
