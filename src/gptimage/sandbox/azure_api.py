@@ -114,7 +114,7 @@ class Azure(Dialect):
             }
         elif error.status in (401, 404):
             given = refusal("azure_key").error if error.status == 401 else found
-            found = {"code": given["code"] or str(error.status), "message": told["message"]}
+            found = {"code": given["code"] or str(error.status), "message": given["message"]}
         body = json.dumps({"error": found}).encode()
         return HttpReply(status=error.status, headers=headers, body=body)
 
