@@ -384,7 +384,7 @@ def examples(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
     pytest(session, "tests/examples", "-o", "faulthandler_timeout=1200")  # 500 products in one
     pytest(session, "tests/test_docs.py", "-k", "example")
-    (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
+    (wheel,) = (session.cache_dir.resolve() / "wheel").glob("*.whl")
     folder = Path(session.create_tmp()).resolve()
     archive, unpacked = folder / "function.zip", folder / "function"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
