@@ -96,6 +96,14 @@ def test_lookalikes_are_not_manifests(samples: Mapping[str, bytes], format: str)
     assert not Image.from_bytes(LOOKALIKES[format](samples[format])).has_provenance
 
 
+def test_what_stands_behind_the_end_of_a_png_is_no_manifest(samples: Mapping[str, bytes]) -> None:
+    """No reader looks at what follows the end mark."""
+    plain = samples["png"]
+    chunk = with_png_chunk(plain, b"caBX", JUMBF)[33 : -len(plain) + 33]
+
+    assert not Image.from_bytes(plain + chunk).has_provenance
+
+
 def test_manifest_split_over_segments_is_found(samples: Mapping[str, bytes]) -> None:
     """A manifest of more than 64 KB fills several JPEG segments, after EXIF."""
     data = samples["jpeg"]

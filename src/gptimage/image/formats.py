@@ -325,13 +325,14 @@ def _png(data: bytes) -> Header:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of the content of every whole chunk of a PNG file."""
-    at = 8
-    while at + 12 <= len(data):
+    """Name, start and end of the content of every whole chunk of a PNG file, up to its end mark."""
+    at, name = 8, b""
+    while name != b"IEND" and at + 12 <= len(data):  # megabytes behind it would take seconds
         end = at + 8 + _big(data[at : at + 4])
         if end + 4 > len(data):  # the checksum belongs to the chunk
             return
-        yield data[at + 4 : at + 8], at + 8, end
+        name = data[at + 4 : at + 8]
+        yield name, at + 8, end
         at = end + 4
 
 
