@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,6 +22,7 @@ TODAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
 Answer = HttpReply | Exception | list[ServerEvent | Exception]
 
 
+@functools.cache
 def picture(width: int = 1024, height: int = 1024, form: str = "png", color: str = "teal") -> bytes:
     """The bytes of a plain image."""
     file = io.BytesIO()

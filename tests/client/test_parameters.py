@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 from typing import Any
@@ -15,6 +16,7 @@ from gptimage.transport.http import HttpRequest
 from tests.client.harness import Harness, answer, picture
 
 
+@functools.cache
 def transparent(width: int = 64, height: int = 64) -> gptimage.Image:
     image = PilImage.new("RGBA", (width, height), (0, 0, 0, 255))
     image.paste((0, 0, 0, 0), (8, 8, 32, 32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import io
 import itertools
 import json
@@ -26,6 +27,7 @@ EVENT_STREAM = {"content-type": "text/event-stream", "x-request-id": "req_1"}
 Answer = HttpReply | Exception | list[ServerEvent | Exception]
 
 
+@functools.cache
 def picture(width: int = 1024, height: int = 1024, form: str = "png") -> bytes:
     """The bytes of a plain image."""
     file = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ GENERATIONS = "/images/generations"
 EDITS = "/images/edits"
 
 
+@functools.cache
 def photo(width: int = 64, height: int = 48, kind: str = "PNG", mode: str = "RGB") -> bytes:
     """A gradient with a disc: something an edit can be seen to keep."""
     across = pil.linear_gradient("L").rotate(90).resize((width, height))
@@ -31,6 +33,7 @@ def photo(width: int = 64, height: int = 48, kind: str = "PNG", mode: str = "RGB
     return encoded(image.convert(mode), kind)
 
 
+@functools.cache
 def mask(width: int = 64, height: int = 48, hole: tuple[int, int, int, int] | None = None) -> bytes:
     """A mask that lets its hole be edited; the right half when none is given."""
     image = pil.new("RGBA", (width, height), (0, 0, 0, 255))
@@ -38,6 +41,7 @@ def mask(width: int = 64, height: int = 48, hole: tuple[int, int, int, int] | No
     return encoded(image)
 
 
+@functools.cache
 def markup(width: int = 64, height: int = 48) -> bytes:
     """A see-through overlay with one red ring."""
     image = pil.new("RGBA", (width, height), (0, 0, 0, 0))
