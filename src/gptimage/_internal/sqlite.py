@@ -192,12 +192,13 @@ class SqliteFile:
         # SQLite would make it readable to everybody; its other files copy these rights.
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, self._mode))
         try:
-            self._connect(new).close()  # which writes the log back into the file
+            # Nobody goes on with a half-made one, so there is nothing to roll back from a file.
+            self._connect(new, "MEMORY").close()  # which writes the log back into the file
             new.replace(self.path)
         finally:
             new.unlink(missing_ok=True)
 
-    def _connect(self, path: Path) -> Connection:
+    def _connect(self, path: Path, journal: str | None = None) -> Connection:
         import sqlite3
 
         connection = sqlite3.connect(
@@ -205,6 +206,8 @@ class SqliteFile:
         )
         try:
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            if journal:
+                connection.execute(f"PRAGMA journal_mode = {journal}")
             self._prepare(connection)
             # After `prepare`, because it changes the file, which may be another program's.
             connection.execute("PRAGMA journal_mode = WAL")
