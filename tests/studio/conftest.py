@@ -27,7 +27,7 @@ from gptimage.transport.http import HttpRequest, ServerEvent
 
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 
 PATIENCE = 120.0
@@ -306,8 +306,18 @@ def quoted(text: str) -> str:
 
 def opened(browser: Browser, site: Site, **options: Any) -> Tab:
     """A tab of its own browser profile; its session is the one the studio knows."""
+    return opened_in(profile(browser, **options), site)
+
+
+def profile(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser profile."""
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
     context.set_default_timeout(PATIENCE * 1000)
+    return context
+
+
+def opened_in(context: BrowserContext, site: Site) -> Tab:
+    """A tab of this profile."""
     cookies = [
         {"name": name, "value": value, "url": site.url}
         for name, value in site.client.cookies.items()
@@ -339,11 +349,29 @@ def look(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {"viewport": {"width": width, "height": 844}, "color_scheme": scheme}
 
 
+@pytest.fixture(scope="module")
+def profiles(browser: Browser) -> dict[str, BrowserContext]:
+    """The profiles of this module's tabs: a new one takes a browser longer than most tests."""
+    return {}
+
+
 @pytest.fixture
-def tab(browser: Browser, site: Site, look: dict[str, Any]) -> Iterator[Tab]:
-    """A tab, in which nothing went wrong in the end."""
-    found = opened(browser, site, **look)
+def tab(
+    browser: Browser, profiles: dict[str, BrowserContext], site: Site, look: dict[str, Any]
+) -> Iterator[Tab]:
+    """A tab, in which nothing went wrong in the end; nothing of an earlier one is left in it."""
+    if (name := repr(look)) not in profiles:
+        profiles[name] = profile(browser, **look)
+        profiles[name].new_page()  # stays open, and with it the process that shows pages
+    context = profiles[name]
+    empty, *_ = context.pages
+    found = opened_in(context, site)
     yield found
     wrong = list(found.wrong)
-    found.page.context.close()
+    for page in context.pages[1:]:
+        page.close()
+    context.clear_permissions()
+    storage = {"origin": site.url, "storageTypes": "all"}
+    context.new_cdp_session(empty).send("Storage.clearDataForOrigin", storage)
+    context.clear_cookies()
     assert wrong == []
