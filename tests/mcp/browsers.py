@@ -25,7 +25,7 @@ from gptimage_mcp.dynamic_server import DynamicServer
 
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Frame, Page
+    from playwright.async_api import Browser, BrowserContext, Frame, Page
 
 HOSTS: Final = Path(__file__).parent / "apphost"
 
@@ -203,10 +203,13 @@ Story = Callable[[Viewer], Awaitable[None]]
 
 
 class Chromium:
-    """One browser for many tests; each gets a context of its own."""
+    """One profile of a browser for many tests: a new one takes longer than most of them.
 
-    def __init__(self, runner: asyncio.Runner, browser: Browser) -> None:
-        self._runner, self._browser = runner, browser
+    Each gets a page from an address of its own, and the viewer keeps nothing.
+    """
+
+    def __init__(self, runner: asyncio.Runner, profile: BrowserContext) -> None:
+        self._runner, self._profile = runner, profile
 
     def tell(
         self,
@@ -246,9 +249,8 @@ class Chromium:
         told: Mapping[str, object],
         width: int,
     ) -> None:
-        context = await self._browser.new_context(viewport={"width": width, "height": 1000})
-        context.set_default_timeout(_PATIENCE)
-        page, wrong = await context.new_page(), list[str]()
+        page, wrong = await self._profile.new_page(), list[str]()
+        await page.set_viewport_size({"width": width, "height": 1000})
         page.on("console", partial(_complain, wrong))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         async with Client(server) as client:
@@ -262,7 +264,7 @@ class Chromium:
                 page=page, frame=page.frames[-1], site=inner, client=client, wrong=wrong
             )
             failed = await _ended(story(viewer), viewer)
-        await context.close()
+        await page.close()
         if failed is not None:  # not inside the client, which would wrap it in groups
             raise failed
 
@@ -308,16 +310,18 @@ def chromium_running() -> Iterator[Chromium]:
     """A browser, for as long as it is needed."""
     from playwright.async_api import async_playwright
 
-    async def started() -> tuple[Any, Browser]:
+    async def started() -> tuple[Any, Browser, BrowserContext]:
         playwright = await async_playwright().start()
-        return playwright, await playwright.chromium.launch(
-            executable_path=_program(), args=[*_ARGUMENTS]
-        )
+        browser = await playwright.chromium.launch(executable_path=_program(), args=[*_ARGUMENTS])
+        profile = await browser.new_context()
+        profile.set_default_timeout(_PATIENCE)
+        await profile.new_page()  # stays open, and with it the process that shows pages
+        return playwright, browser, profile
 
     with asyncio.Runner() as runner:
-        playwright, browser = runner.run(started())
+        playwright, browser, profile = runner.run(started())
         try:
-            yield Chromium(runner, browser)
+            yield Chromium(runner, profile)
         finally:
             runner.run(browser.close())
             runner.run(playwright.stop())
