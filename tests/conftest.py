@@ -5,6 +5,7 @@ Those who ask for it have a real Redis: `redis_url` is shared, `own_redis` may b
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import inspect
@@ -22,6 +23,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -91,6 +93,19 @@ def force_nothing_to_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Unsynced))
+        yield
+
+
+@pytest.fixture(scope="session")
+def servers_end_at_once() -> Iterator[None]:
+    """Look a hundred times a second whether a server shall end: uvicorn's ten times take 0.2 s."""
+    from uvicorn import server
+
+    def sleep(seconds: float) -> Any:
+        return asyncio.sleep(seconds / 10)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
         yield
 
 

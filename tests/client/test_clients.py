@@ -140,7 +140,7 @@ def test_everything_else_is_sent_once(harness: Harness, name: str, stream: bool)
 
 def test_tries_are_bounded(harness: Harness) -> None:
     """After the last try the error of that try is raised."""
-    client, service = harness.fake(BUSY, retry=gptimage.Retry(attempts=3))
+    client, service = harness.fake(BUSY, retry=gptimage.Retry(attempts=3, first_delay=0.001))
     with pytest.raises(gptimage.RateLimitError):
         client.generate("A fox")
     assert len(service.requests) == 3

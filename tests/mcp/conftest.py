@@ -45,6 +45,11 @@ def schemas_made_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def servers(servers_end_at_once: None) -> None:
+    """End servers of this folder's tests at once."""
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
     """One browser for all tests of the viewer."""

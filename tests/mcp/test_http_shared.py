@@ -438,7 +438,7 @@ def test_a_deep_look_says_what_is_wrong(
     home = server_fixture(tmp_path, **QUIET)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     with ThreadPoolExecutor(1) as threads:
-        threads.submit(server.serve_forever)
+        threads.submit(server.serve_forever, 0.02)
         try:
             told = evolve(
                 home.app.settings,

@@ -203,6 +203,11 @@ def enter(site: Site) -> Site:
     return site
 
 
+@pytest.fixture(autouse=True, scope="session")
+def servers(servers_end_at_once: None) -> None:
+    """End servers of this folder's tests at once."""
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """The service of a module's tests."""

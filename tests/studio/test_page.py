@@ -462,7 +462,7 @@ def test_a_page_of_another_server_gets_nothing(browser: Browser, site: Site) -> 
     (id,) = site.make("seen", "A seen seal")["images"]
     jobs = len(site.get("/api/jobs")["jobs"])
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         tab = opened(browser, site)
         tab.page.goto(f"http://127.0.0.1:{server.server_port}/")
         found = tab.page.evaluate(ATTACKS, [site.url, id])

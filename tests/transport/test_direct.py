@@ -60,7 +60,7 @@ class Echo:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        Thread(target=self.server.serve_forever, daemon=True).start()
+        Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_a_redirect_to_another_server_takes_no_key_along(echo: Echo, is_async: b
     keys = {"api-key": KEY, "x-goog-api-key": KEY, "authorization": f"Bearer {KEY}"}
     request = HttpRequest(method="GET", path="/files/1/content", headers={"x-gateway": KEY})
     with ThreadingHTTPServer(("127.0.0.1", 0), Moved) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/v1"
         if is_async:
 

@@ -73,7 +73,7 @@ class SandboxServer:
         """Start to serve, in a thread of its own."""
         listen = self._listener.serve_forever
         self._thread = threading.Thread(
-            target=listen, args=(0.05,), name="gptimage-sandbox", daemon=True
+            target=listen, args=(0.02,), name="gptimage-sandbox", daemon=True
         )
         self._thread.start()
         return self
