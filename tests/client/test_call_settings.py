@@ -66,6 +66,7 @@ def test_options_of_a_client_hold_for_all_its_calls(harness: Harness) -> None:
     ]
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_options_of_a_client_may_end_its_retries(harness: Harness) -> None:
     """``retry=0`` is for the copy alone."""
     client, fake = harness.fake(failure(429), failure(429), OK)

@@ -165,6 +165,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("failure", [None, "moderation", "html", "cut", "unauthorized"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_tells_them(
@@ -177,6 +178,7 @@ def test_no_command_tells_them(
 ) -> None:
     """The command line prints no key, and logs neither; a prompt is in the names of its files."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gptimage.batch.submit._SEARCH_DELAYS", (0.0,))
     Path("prompts.jsonl").write_text(json.dumps(PROMPT))
     Path("hill.png").write_bytes(picture(1024, 1024))
     sandbox = Sandbox(draw="plain")

@@ -288,6 +288,7 @@ def test_what_may_be_billed_is_never_asked_again(talks: Talks, answer: Any) -> N
     assert len(service.requests) == 2
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_a_rate_limit_is_waited_for(talks: Talks) -> None:
     """A turn has the client's retries."""
     limited = reply({"error": {"message": "slow", "code": "rate_limit_exceeded"}}, 429)

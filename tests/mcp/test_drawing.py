@@ -207,6 +207,7 @@ def test_arguments_that_do_not_fit_are_told_without_their_values(
     assert "pydantic" not in text(answer)
 
 
+@pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
