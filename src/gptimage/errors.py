@@ -341,6 +341,7 @@ class MalformedReplyError(OutcomeUnknownError):
         reply: The body as it arrived, so that whatever is in it is not lost.
         status: The HTTP status code.
         text: What the model wrote instead of drawing; empty when it wrote nothing.
+        saved_to: The file in which the reply waits for `Store.recover`; None where there is none.
     """
 
     def __init__(
@@ -360,6 +361,7 @@ class MalformedReplyError(OutcomeUnknownError):
         self.reply = reply
         self.status = status
         self.text = text
+        self.saved_to: str | None = None
 
 
 class ApiError(GptImageError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 import gptimage
 from gptimage.cache import Cache
@@ -19,6 +20,7 @@ from gptimage.store import Store
 from gptimage.transport.http import HttpReply
 from tests.cache.single_flight_helpers import until_waiting, wait_until, waiting
 from tests.client.harness import (
+    USAGE,
     AsyncFakeTransport,
     FakeTransport,
     Harness,
@@ -451,3 +453,47 @@ def test_a_failed_save_leaves_the_reply_for_a_recovery_without_doubles(
     store.recover(older_than=timedelta(0))
     assert [store.open(record.id).data for record in store.history()] == [BYTES]
     assert spooled(state) == []
+
+
+UNKNOWN_FORMAT = b"\0\0\0 ftypnewf" + bytes(range(256)) * 8
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(answer(UNKNOWN_FORMAT), id="a format this version cannot read"),
+        pytest.param(evolve(OK, body=OK.body[:-200]), id="cut short"),
+        pytest.param(
+            evolve(OK, headers={"content-encoding": "br"}, body=b"\x8b" + bytes(range(256)) * 8),
+            id="packed",
+        ),
+        pytest.param(
+            [event("image_generation.completed", UNKNOWN_FORMAT, usage=USAGE)], id="in a stream"
+        ),
+    ],
+)
+def test_a_paid_reply_that_cannot_be_read_waits_on_the_disk(
+    harness: Harness, store: Store, state: Path, reply: Any
+) -> None:
+    """Most callers only print an error; the error names the file, and recovery looks at it."""
+    client, _ = harness.fake(reply, store=store)
+    previews = {"partial_images": 1} if isinstance(reply, list) else {}
+    call = client.stream if previews else client.generate
+    with pytest.raises(gptimage.MalformedReplyError) as caught:
+        list(call("A fox", **previews))
+    [waiting_file] = spooled(state)
+    assert caught.value.saved_to == str(waiting_file)
+    assert str(waiting_file) in str(caught.value)
+    assert waiting_file.read_bytes().endswith(caught.value.reply)
+    assert [path for path, _ in store.recover().failed] == [str(waiting_file)]
+
+
+@pytest.mark.parametrize("body", [b"", b'{"data": []}', b"<!doctype html>" + b" " * 5000])
+def test_a_reply_without_an_image_leaves_nothing_on_the_disk(
+    harness: Harness, store: Store, state: Path, body: bytes
+) -> None:
+    """A web page or an empty answer is no image of anybody's."""
+    client, _ = harness.fake(evolve(OK, body=body), store=store)
+    with pytest.raises(gptimage.MalformedReplyError) as caught:
+        client.generate("A fox")
+    assert (caught.value.saved_to, spooled(state)) == (None, [])

@@ -268,7 +268,7 @@ def keep_what_came(error: BaseException) -> None:
             for path in save(images, target(None, result.request.prompt)):
                 print(f"the image is paid, and in {path}", file=sys.stderr)
         reply = getattr(error, "reply", None)
-        if isinstance(reply, bytes) and reply:
+        if isinstance(reply, bytes) and reply and not getattr(error, "saved_to", None):
             path = keep_bytes(reply, "reply.bin")
             print(f"the reply as it arrived is in {path}", file=sys.stderr)
     except OSError as lost:

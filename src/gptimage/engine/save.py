@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import evolve, field, frozen
 
@@ -25,6 +25,7 @@ from gptimage.errors import (
     CacheError,
     GptImageError,
     InvalidRequestError,
+    MalformedReplyError,
     OutcomeUnknownError,
     StoreError,
 )
@@ -38,6 +39,11 @@ from gptimage.types.result import Result
 if TYPE_CHECKING:
     from gptimage.store import Store
     from gptimage.store.recovery import SpooledReply
+
+
+_SMALLEST: Final = 1_000
+"""Bytes below which no reply holds a drawn image."""
+_PAGE_HEAD: Final = 200
 
 
 @frozen(kw_only=True)
@@ -134,6 +140,9 @@ class ResultSaver:
             entry = self._spool(plan, body, arrival)
             try:
                 result = self.core.parse(plan, whole, unreachable)
+            except MalformedReplyError as error:
+                self._leave_unread(plan, error, entry)
+                raise
             except GptImageError:
                 _discard_spooled(entry)
                 raise
@@ -153,11 +162,15 @@ class ResultSaver:
         Raises:
             GptImageError: It ended without a finished image.
         """
-        completed = reader.end(
-            broken,
-            now=self.core.clock(),
-            complete=partial(self.core.inline_image_urls, plan.endpoint),
-        )
+        try:
+            completed = reader.end(
+                broken,
+                now=self.core.clock(),
+                complete=partial(self.core.inline_image_urls, plan.endpoint),
+            )
+        except MalformedReplyError as error:
+            self._leave_unread(plan, error, None)
+            raise
         reply = reader.reply()
         wanted = self._wants_body and not image_urls(reply)
         body = reassemble(reply.body, reply.images) if wanted else None
@@ -236,6 +249,23 @@ class ResultSaver:
         keep = body if self.cache is not None and complete else None
         return ParsedReply(result=result.with_warnings(*notes), body=keep, entry=entry)
 
+    def _leave_unread(
+        self, plan: Plan, error: MalformedReplyError, entry: SpooledReply | None
+    ) -> None:
+        """Leave a paid reply that cannot be read on the disk, and let the error say where.
+
+        Most callers print an error and go on, and its image may be one that a newer version reads.
+        """
+        if not _may_hold_image(error.reply):
+            _discard_spooled(entry)
+            return
+        if self.keep is None and self.store is not None:
+            earlier, entry = entry, self._write(plan, error.reply, given_up=True)
+            _discard_spooled(earlier)
+        if entry is not None and entry.path is not None:
+            error.saved_to = str(entry.path)
+            error.args = (f"{error}; it waits in {entry.path} for `gptimage recover`",)
+
     def keep_given_up(self, plan: Plan, body: bytes) -> SpooledReply:
         """Write the reply of a call that broke off to a disk, for `Store.recover`."""
         return self._write(plan, body, given_up=True)
@@ -292,6 +322,12 @@ def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
     except Exception as error:
         message = f"the reply cannot be read ({type(error).__name__}: {error})"
         raise malformed(plan, reply, message) from error
+
+
+def _may_hold_image(body: bytes) -> bool:
+    """Whether a reply that cannot be read may still be an image, or the address of one."""
+    is_page = body[:_PAGE_HEAD].lstrip().lower().startswith((b"<!doctype", b"<html"))
+    return not is_page and (len(body) >= _SMALLEST or b'"url"' in body)
 
 
 def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
