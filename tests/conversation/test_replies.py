@@ -378,6 +378,7 @@ def test_an_error_event_carries_the_previews(talks: Talks) -> None:
         with pytest.raises(ServerError) as caught:
             talk.stream("A cabin", partial_images=1)
         assert len(caught.value.partials) == 1
+        assert "it may have been billed" in str(caught.value)
 
 
 def test_an_unreadable_event_is_kept(talks: Talks) -> None:

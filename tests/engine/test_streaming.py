@@ -20,6 +20,7 @@ from gptimage import (
     OutcomeUnknownError,
     PartialImage,
     RateLimitError,
+    ServerError,
 )
 from gptimage.engine.streaming import StreamReader
 from gptimage.transport.http import EventDecoder, HttpReply, ServerEvent
@@ -198,6 +199,34 @@ def test_an_error_after_a_preview() -> None:
 
     assert [each.image.data for each in caught.value.partials] == [RED]
     assert (caught.value.status, caught.value.request_id) == (200, "req_1")
+
+
+def test_an_error_in_the_middle_of_the_work_says_what_it_may_have_cost() -> None:
+    """The budget keeps counting it, so its message names the amount as without a stream."""
+    stream = reader()
+    with pytest.raises(ServerError, match=r"it may have been billed up to \$0\.0059"):
+        stream.take(error_event(type="image_generation_server_error"))
+    with pytest.raises(RateLimitError) as caught:
+        stream.take(error_event(code="rate_limit_exceeded"))
+
+    assert "billed" not in str(caught.value)
+
+
+def test_a_final_picture_that_is_sent_twice_counts_once() -> None:
+    """A proxy repeats an event; the service drew and billed one image."""
+    _, once = read(final())
+    _, twice = read(final(), final())
+
+    assert [each.data for each in twice.result.images] == [TEAL]
+    assert twice.result.cost == once.result.cost
+    assert twice.result.warnings == ("the stream sent a finished image twice, which counts once",)
+
+
+def test_two_equal_pictures_that_were_requested_are_two() -> None:
+    """A server with a fixed seed draws the same image twice, and bills both."""
+    _, completed = read(final(), final(), n=2)
+
+    assert [each.data for each in completed.result.images] == [TEAL, TEAL]
 
 
 def test_an_error_after_the_final_picture() -> None:

@@ -16,7 +16,7 @@ from gptimage._internal.lenient_base64 import decode
 from gptimage._internal.text import one_line
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
-from gptimage.engine.parse import parse_response
+from gptimage.engine.parse import parse_response, priced
 from gptimage.engine.plan import Plan
 from gptimage.engine.streaming import PreviewReader
 from gptimage.errors import (
@@ -215,7 +215,8 @@ def _nothing(
     """Return why there is no image: a failed call says most, then the response itself."""
     errors = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
     if errors:
-        return service_error(errors[0], request_id=reply.request_id, partials=partials)
+        error = service_error(errors[0], request_id=reply.request_id, partials=partials)
+        return priced(plan, error)
     why = f"the response is {answer.status or 'empty'} ({answer.reason or 'no reason given'})"
     cost = may_have_cost(plan.max_cost)
     if answer.refusal:

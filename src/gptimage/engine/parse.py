@@ -233,7 +233,7 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     elif not isinstance(error, ServerError):
         return error  # whatever its status, the text names a refusal, such as moderation
     elif (reply.status == 500 and not is_bare(reply)) or shows_work(text_of(reply)):
-        return _priced(plan, error)
+        return priced(plan, error)
     elif reply.status == 500:
         reason = f"the service failed and does not say where (HTTP 500{_quoted(reply)})"
     else:
@@ -248,7 +248,7 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     )
 
 
-def _priced(plan: Plan, error: ApiError) -> ApiError:
+def priced(plan: Plan, error: ApiError) -> ApiError:
     """Return the error, with what it may have cost if it came in the middle of the work."""
     if may_be_billed(error):
         error.args = (f"{error}: {may_have_cost(plan.max_cost)}",)
@@ -377,7 +377,7 @@ def _no_image_error(
     """Return what is wrong with a reply that holds no image."""
     if has_error(document.value):
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
-        return _priced(plan, error)
+        return priced(plan, error)
     text = chat_text(document.value)
     answer = f"the model drew nothing and answered: {truncated_repr(text)}" if text else ""
     problem = "; ".join(lost) or answer or "the reply holds no images"

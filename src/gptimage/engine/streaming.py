@@ -15,14 +15,14 @@ from typing import Any, Final, TypeVar
 from attrs import evolve
 
 from gptimage._internal.json import table
-from gptimage.engine.parse import parse_response
+from gptimage.engine.parse import parse_response, priced
 from gptimage.engine.plan import Plan
 from gptimage.errors import ApiError, MalformedReplyError, OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.models.pricing import may_have_cost
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.images import StreamEvent, read_event
-from gptimage.transport.base64_body import image_of
+from gptimage.transport.base64_body import ParsedBody, image_of
 from gptimage.transport.http import HttpReply, ServerEvent
 from gptimage.transport.wrapped_body import items, merged
 from gptimage.types.request import label_for
@@ -94,7 +94,7 @@ class PreviewReader:
 
     def _failed(self, error: ApiError, *, has_image: bool) -> None:
         if not has_image:
-            raise error
+            raise priced(self._plan, error)
         self._notes.append(f"the stream reported an error after a finished image: {error}")
 
     def _is_stream(self) -> bool:
@@ -160,7 +160,9 @@ class StreamReader(PreviewReader):
             if most is not None and len(self._partials) >= most:
                 return None  # a service that chooses how many there are
             return self._preview(lambda: image_of(document.value, document) or b"", parsed.index)
-        if parsed.kind == "completed":
+        if parsed.kind == "completed" and self._is_repeated(document):
+            self._notes.append("the stream sent a finished image twice, which counts once")
+        elif parsed.kind == "completed":
             self._finals.append(parsed)
         elif parsed.kind == "error":
             error = error_from_event(
@@ -172,6 +174,19 @@ class StreamReader(PreviewReader):
         elif document.images:
             self._unread.append(bytes(event.data))
         return None
+
+    def _is_repeated(self, document: ParsedBody) -> bool:
+        """Return whether a final image beyond those requested is one that is here already."""
+        known = [each.document for each in self._finals]
+        return (
+            len(known) >= self._plan.request.effective_n
+            and bool(document.images)
+            and any(
+                (document.images, table(document.value).get("usage"))
+                == (each.images, table(each.value).get("usage"))
+                for each in known
+            )
+        )
 
     def end(
         self,
