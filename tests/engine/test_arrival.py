@@ -313,6 +313,25 @@ def test_the_note_says_where_it_is(state: Path) -> None:
     assert list(state.rglob("*.reply")) == []
 
 
+def test_a_reply_that_waits_for_the_store_is_recovered_at_once(state: Path) -> None:
+    """It was in the spool when the call broke off; the note names a command that finds it there."""
+
+    class Observer:
+        def notify(self, event: object) -> None:
+            if type(event).__name__ == "Finished":
+                raise KeyboardInterrupt
+
+    service = Service(REPLY, Interrupter(10**9, KeyboardInterrupt, frozenset()))
+    with Store(state / "store", clock=lambda: TODAY) as store:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            run(generate, service, "sync", {"observers": [Observer()], "store": store})
+
+        (path,) = state.rglob("*.reply")
+        assert caught.value.__notes__ == [f"its reply is paid and waits in {path}: {SAVES}"]
+        assert [each.prompt for each in store.recover().saved] == ["A fox"]
+    assert list(state.rglob("*.reply")) == []
+
+
 def test_a_turn_is_recovered_with_the_cost_of_its_image(state: Path) -> None:
     """The usage of the chat model is not taken for that of the image."""
     service = Service(TURN, Interrupter(10**9, KeyboardInterrupt, frozenset()))

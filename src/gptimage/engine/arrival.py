@@ -93,6 +93,7 @@ class Arrival:
         """
         if self.entry is not None and self.entry.path is not None:
             if self.entry.path.exists():  # else its images are in the store
+                self.entry.give_up()
                 _say(error, f"its reply is paid and waits in {self.entry.path}: {_FOUND}")
             return
         reply: HttpReply | bytes | None = None

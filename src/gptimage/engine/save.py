@@ -259,10 +259,10 @@ class ResultSaver:
         if not _may_hold_image(error.reply):
             _discard_spooled(entry)
             return
-        if self.keep is None and self.store is not None:
-            earlier, entry = entry, self._write(plan, error.reply, given_up=True)
-            _discard_spooled(earlier)
+        if entry is None and self.keep is None and self.store is not None:
+            entry = self._write(plan, error.reply)
         if entry is not None and entry.path is not None:
+            entry.give_up()
             error.saved_to = str(entry.path)
             error.args = (f"{error}; it waits in {entry.path} for `gptimage recover`",)
 

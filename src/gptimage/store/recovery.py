@@ -71,16 +71,30 @@ class SpooledReply:
     Attributes:
         path: Where it waits; None when it could not be written.
         warning: Why it could not be written, as a sentence, or None.
+        named: Whether somebody asks for it by its name, such as a later run.
     """
 
     path: Path | None = None
     warning: str | None = None
+    named: bool = False
 
     def discard(self) -> None:
         """Remove it: its images are saved, or handed to the caller."""
         if self.path is not None:
             with suppress(OSError):
                 self.path.unlink()
+
+    def give_up(self) -> None:
+        """Let recovery take it at once: its call has ended without saving it.
+
+        One that is asked for by its name stays as it is: a run that goes on would pay for it again.
+        """
+        if self.path is None or self.named:
+            return
+        with suppress(OSError, ValueError):  # else it is recovered when this process is gone
+            line, _, body = self.path.read_bytes().partition(b"\n")
+            head = {**json.loads(line), "given_up": True}
+            atomic.replace(self.path, json.dumps(head).encode() + b"\n", body, fsync=False)
 
 
 @frozen(kw_only=True)
@@ -174,7 +188,7 @@ class PendingReplies:
             make_private(self.folder)
             line = json.dumps(head, default=str).encode() + b"\n"
             atomic.replace(path, line, body, fsync=False)
-            return SpooledReply(path=path)
+            return SpooledReply(path=path, named=name is not None)
         except Exception as error:  # noqa: BLE001  # the image comes first
             return SpooledReply(
                 warning=f"the reply could not be saved for recovery ({reason(error)}): "
