@@ -10,10 +10,22 @@ from typing import Any
 
 import pytest
 
-from gptimage import ApiError, MalformedReplyError
+from gptimage import ApiError, MalformedReplyError, Result
 from gptimage.engine.parse import image_urls
+from gptimage.engine.streaming import StreamReader
 from gptimage.transport.base64_body import reassemble, split
-from tests.factories import USAGE, answer, finished, picture, reply, text
+from gptimage.transport.http import ServerEvent
+from tests.factories import (
+    NOW,
+    USAGE,
+    answer,
+    finished,
+    generate,
+    picture,
+    planned,
+    reply,
+    text,
+)
 
 
 RED, TEAL = picture(color="red"), picture(color="teal")
@@ -55,6 +67,29 @@ def test_a_stream_nobody_asked_for(body: bytes) -> None:
 
     assert [image.data for image in finished(reply(body)).images] == [TEAL]
     assert reassemble(rest, images) == body
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_answers_one_after_the_other_lose_no_image(*, streamed: bool) -> None:
+    """Each may have its own image, or the last one all of them so far; both were paid for."""
+    red, teal = ({"data": [{"b64_json": text(each)}], "usage": USAGE} for each in (RED, TEAL))
+    both = {"data": [*red["data"], *teal["data"]], "usage": USAGE}
+
+    def read(*answers: dict[str, object]) -> Result:
+        lines = [json.dumps(each).encode() for each in answers]
+        if not streamed:
+            return finished(reply(b"\n".join(lines)), n=2)
+        stream = StreamReader(planned(generate(n=2)), reply(b""))
+        for line in lines:
+            stream.take(ServerEvent(name="message", data=line))
+        return stream.end(now=NOW).result
+
+    one, apart, growing = read(both), read(red, teal), read(red, both)
+    assert [image.data for image in apart.images] == [RED, TEAL]
+    assert [image.data for image in growing.images] == [RED, TEAL]
+    assert one.usage is not None
+    assert apart.usage is not None
+    assert (apart.usage.output_tokens, growing.usage) == (one.usage.output_tokens * 2, one.usage)
 
 
 def test_the_usage_of_such_a_stream_counts() -> None:

@@ -170,7 +170,8 @@ class StreamReader(PreviewReader):
             )
             self._failed(error, has_image=bool(self._finals) or self._whole is not None)
         elif items(document.value):
-            self._whole = evolve(self._head, body=event.data)
+            before = b"" if self._whole is None else bytes(self._whole.body) + b"\n"
+            self._whole = evolve(self._head, body=before + event.data)
         elif document.images:
             self._unread.append(bytes(event.data))
         return None

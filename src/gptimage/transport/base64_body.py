@@ -232,7 +232,7 @@ def read(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
     try:
         document = ParsedBody(loads(bytes(rest)), images)
     except ValueError:
-        value = from_events(bytes(rest))
+        value = from_events(bytes(rest), images)
         if value is None:
             raise
         document = ParsedBody(value, images)

@@ -50,8 +50,13 @@ def is_bare_image(body: bytes | bytearray) -> bool:
     return webp or body.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
 
 
-def from_events(text: bytes) -> dict[str, Any] | None:
-    """What an event stream or JSON Lines say as one plain answer; None when they are neither."""
+def from_events(text: bytes, images: tuple[bytes, ...] = ()) -> dict[str, Any] | None:
+    """What an event stream or JSON Lines say as one plain answer; None when they are neither.
+
+    Args:
+        text: The body.
+        images: The images that were taken out of it.
+    """
     decoder = EventDecoder()
     found: list[dict[str, Any]] = []
     for event in (*decoder.feed(text), *decoder.finish()):
@@ -63,7 +68,28 @@ def from_events(text: bytes) -> dict[str, Any] | None:
         return merged(finals)
     whole = [value for value in found if items(value)]
     failed = [value for value in found if value.get("error") or value["type"] == "error"]
-    return next(iter((*whole[-1:], *failed)), None)
+    return _joined(whole, images) if whole else next(iter(failed), None)
+
+
+def _joined(answers: list[dict[str, Any]], images: tuple[bytes, ...]) -> dict[str, Any]:
+    """Return whole answers as one: the last where it repeats the others, else all of their images.
+
+    Some servers send what they have so far, others each image in an answer of its own.
+    """
+    parts = [[(_content(item, images), item) for item in items(each)] for each in answers]
+    last = {key for key, _ in parts[-1]}
+    if all(key in last for part in parts for key, _ in part):
+        return answers[-1]
+    data = {key: item for part in parts for key, item in part}
+    return {**answers[-1], "usage": _total(answers), "data": list(data.values())}
+
+
+def _content(item: dict[str, Any], images: tuple[bytes, ...]) -> object:
+    """Return what tells an entry from others: its image, or what is there instead."""
+    found = item.get("b64_json")
+    if isinstance(found, int) and 0 <= found < len(images):
+        return images[found]
+    return found if isinstance(found, str) else json.dumps(item, sort_keys=True)
 
 
 def is_final(kind: str, value: dict[str, Any]) -> bool:
