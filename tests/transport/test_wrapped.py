@@ -72,10 +72,11 @@ def test_a_stream_nobody_asked_for(body: bytes) -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_answers_one_after_the_other_lose_no_image(*, streamed: bool) -> None:
     """Each may have its own image, or the last one all of them so far; both were paid for."""
-    red, teal = ({"data": [{"b64_json": text(each)}], "usage": USAGE} for each in (RED, TEAL))
-    both = {"data": [*red["data"], *teal["data"]], "usage": USAGE}
 
-    def read(*answers: dict[str, object]) -> Result:
+    def answered(*images: bytes) -> dict[str, Any]:
+        return {"data": [{"b64_json": text(each)} for each in images], "usage": USAGE}
+
+    def read(*answers: dict[str, Any]) -> Result:
         lines = [json.dumps(each).encode() for each in answers]
         if not streamed:
             return finished(reply(b"\n".join(lines)), n=2)
@@ -84,7 +85,8 @@ def test_answers_one_after_the_other_lose_no_image(*, streamed: bool) -> None:
             stream.take(ServerEvent(name="message", data=line))
         return stream.end(now=NOW).result
 
-    one, apart, growing = read(both), read(red, teal), read(red, both)
+    red, both = answered(RED), answered(RED, TEAL)
+    one, apart, growing = read(both), read(red, answered(TEAL)), read(red, both)
     assert [image.data for image in apart.images] == [RED, TEAL]
     assert [image.data for image in growing.images] == [RED, TEAL]
     assert one.usage is not None
