@@ -27,6 +27,7 @@ from gptimage import (
     Generate,
     ImageClient,
     InvalidRequestError,
+    MalformedReplyError,
     ModerationError,
     OutcomeUnknownError,
     Prompt,
@@ -391,6 +392,44 @@ def test_a_crash_in_flight_is_unknown(both: Both, tmp_path: Path, status: str) -
     assert isinstance(item.error, OutcomeUnknownError)
     assert item.resumed
     assert len(sandbox.requests) == 1
+
+
+def test_an_earlier_failure_says_once_what_it_may_have_cost(both: Both, tmp_path: Path) -> None:
+    """The message of the earlier run names the amount already."""
+    path, sandbox = tmp_path / "run.jsonl", Sandbox()
+    client = both.sandbox(sandbox)
+    sandbox.fail_next("cut")
+    both.many(client, requests(1), checkpoint=path)
+
+    (item,) = both.many(client, requests(1), checkpoint=path)
+
+    assert str(item.error).count("it may have been billed up to") == 1
+    assert len(sandbox.requests) == 1
+
+
+def test_a_reply_that_cannot_be_read_is_looked_at_again(both: Both, tmp_path: Path) -> None:
+    """It stays in the spool, where a later run, perhaps of a newer version, finds it."""
+    path, readable = tmp_path / "run.jsonl", PNG
+    unknown = base64.b64encode(b"a format of tomorrow" * 100).decode()
+    asked: list[HttpRequest] = []
+
+    def service(request: HttpRequest) -> HttpReply:
+        asked.append(request)
+        return evolve(
+            answer(request), body=answer(request).body.replace(readable.encode(), unknown.encode())
+        )
+
+    (first,) = both.many(both.client(service), requests(1), checkpoint=path)
+    assert isinstance(first.error, MalformedReplyError)
+    assert first.error.saved_to is not None
+    waiting = Path(first.error.saved_to)
+    waiting.write_bytes(waiting.read_bytes().replace(unknown.encode(), readable.encode()))
+
+    (second,) = both.many(both.client(service), requests(1), checkpoint=path)
+
+    assert second.result is not None
+    assert second.result.image.format == "png"
+    assert len(asked) == 1
 
 
 def test_a_cache_settles_the_unknown(both: Both, tmp_path: Path) -> None:

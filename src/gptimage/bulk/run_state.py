@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 
 _NEVER_SENT = (BudgetExceededError, FetchError, ImageDecodeError)
+_MAY_BE_BILLED: Final = "it may have been billed"
 _LOG: Final = logging.getLogger("gptimage.many")
 
 
@@ -310,7 +311,8 @@ def _unknown(before: CheckpointLine, plan: Plan) -> OutcomeUnknownError:
         f"{error.type}: {error.message}" if error else "an earlier run failed"
     )
     cost = "" if plan.max_cost is None else f" up to {format_usd(plan.max_cost)}"
-    again = "" if before.billing is Billing.BILLED else f"; it may have been billed{cost}"
+    is_said = before.billing is Billing.BILLED or _MAY_BE_BILLED in what
+    again = "" if is_said else f"; {_MAY_BE_BILLED}{cost}"
     return OutcomeUnknownError(
         f"{what}{again}; retry_unknown=True sends it again", possible_cost=plan.max_cost
     )

@@ -328,7 +328,7 @@ def report_error(
     if isinstance(error, StoreError) and isinstance(error.result, Result):
         paths = ", ".join(map(str, save(error.result)))
         print(f"gptimage: {name}: not in the store, but in {paths}", file=sys.stderr)
-    if isinstance(error, MalformedReplyError) and error.reply:
+    if isinstance(error, MalformedReplyError) and error.reply and error.saved_to is None:
         path = keep_bytes(error.reply, reply_name)
         print(f"gptimage: {name}: the response as received, in {path}", file=sys.stderr)
     code = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
