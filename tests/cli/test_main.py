@@ -25,7 +25,7 @@ from gptimage.cli.generate import image_args
 from gptimage.cli.main import exit_code, main
 from gptimage.cli.options import options_from_args
 from gptimage.cli.output import Target, save, target
-from gptimage.cli.parser import EXAMPLES, build_parser
+from gptimage.cli.parser import build_parser, command_table
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -411,7 +411,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "example", [line for each in EXAMPLES.values() for line in each.splitlines()]
+    "example",
+    [
+        line.strip()
+        for each in command_table()["commands"].values()
+        for line in each.get("examples", "").splitlines()
+    ],
 )
 def test_the_examples_of_the_help_are_taken(example: str) -> None:
     """Each is one that the command itself parses, without a word left over."""

@@ -15,11 +15,12 @@ import pytest
 
 from gptimage import Image, Store
 from gptimage.cli.main import main
-from gptimage.cli.parser import ALIASES, COMMANDS, build_parser
+from gptimage.cli.parser import build_parser, command_table
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
 FAST = ("--quality", "low", "--size", "1024x1024")
+SHORT = command_table()["commands"]["store"]["short"]
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +226,7 @@ def test_a_usual_place_that_cannot_be_is_a_note(
 # ------------------------------------------------------------------ stores
 
 
-@pytest.mark.parametrize("name", [name for name in ALIASES if name != "recover"])
+@pytest.mark.parametrize("name", [name for name in SHORT if name != "recover"])
 @pytest.mark.parametrize("group", [["store"], []], ids=["store", "short"])
 def test_no_store_is_made_by_looking(
     group: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -302,7 +303,7 @@ def test_completion_names_every_command(shell: str, capsys: pytest.CaptureFixtur
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
 
-    wanted = [*COMMANDS, *ALIASES, "submit", "checkpoint", "name-from"]
+    wanted = [*command_table()["commands"], *SHORT, "submit", "checkpoint", "name-from"]
     assert [word for word in wanted if word not in script] == []
 
 

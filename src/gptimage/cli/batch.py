@@ -17,14 +17,10 @@ from gptimage.cli.input_file import Rows, open_input
 from gptimage.cli.json_output import print_json, result_document, show, usd
 from gptimage.cli.many import check_all, columns_of, report_error
 from gptimage.cli.options import (
-    add_client_options,
-    add_parameters,
-    add_template,
     configure,
     open_client,
 )
 from gptimage.cli.output import Target, save
-from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
@@ -38,43 +34,14 @@ if TYPE_CHECKING:
     from gptimage.batch import Batch, BatchItem, BatchStatus
 
 
-_WITHOUT: Final = {"submit": ("cache",), "results": ("budget", "tag", "refresh")}
-"""Settings that have no effect in an action: what is sent is not asked of the cache, and responses
-go into it. The others only look."""
-
 _NO_SANDBOX: Final = (
     "a batch outlives this command, and a sandbox inside of it does not: run `gptimage sandbox` "
     "in another terminal, and set OPENAI_BASE_URL to its address and OPENAI_API_KEY to anything"
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands."""
-    actions = add_actions(
-        parser,
-        ("submit", _submit, "submit a file of requests"),
-        ("status", _status, "how far it is"),
-        ("wait", _wait, "wait until it has ended"),
-        ("results", _results, "save its images in a store"),
-        ("cancel", _cancel, "cancel what is not drawn yet"),
-    )
-    submit, wait = actions["submit"], actions["wait"]
-    submit.add_argument(
-        "requests", metavar="FILE", help=".jsonl, or .csv with a header; - reads standard input"
-    )
-    argument(submit, "--state FILE", "what to go on from (batch.json)", default="batch.json")
-    add_template(submit, "whose arguments may be columns, too")
-    add_parameters(submit, "edit", without=("partial_images",))
-    for name, action in actions.items():
-        if name != "submit":
-            argument(action, "BATCH", "its state file, or batch_...")
-        add_json(action)
-        add_client_options(action, without=_WITHOUT.get(name, ("store", "cache", "budget", "tag")))
-    argument(wait, "--poll SECONDS", "between two looks (30)", type=float, default=30.0)
-    argument(wait, "--timeout SECONDS", "the longest wait", type=float)
-
-
-def _submit(args: argparse.Namespace) -> int:
+def run_submit(args: argparse.Namespace) -> int:
+    """Submit the requests, and print how to go on."""
     with _client(args) as client, open_input(args.requests) as path:
         rows = Rows(path, columns_of(args, configure(args)))
         check_all(client, rows, path)
@@ -86,12 +53,14 @@ def _submit(args: argparse.Namespace) -> int:
     return show(args, document, text)
 
 
-def _status(args: argparse.Namespace) -> int:
+def run_status(args: argparse.Namespace) -> int:
+    """Print how far it is."""
     with _client(args) as client:
         return _show(args, _opened(client, args).status())
 
 
-def _wait(args: argparse.Namespace) -> int:
+def run_wait(args: argparse.Namespace) -> int:
+    """Wait until it has ended, and print how."""
     with _client(args) as client:
         batch = _opened(client, args)
         status = batch.wait(progress=True, poll=args.poll, timeout=args.timeout)
@@ -100,12 +69,14 @@ def _wait(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cancel(args: argparse.Namespace) -> int:
+def run_cancel(args: argparse.Namespace) -> int:
+    """Cancel what is not drawn yet, and print how far it is."""
     with _client(args) as client:
         return _show(args, _opened(client, args).cancel())
 
 
-def _results(args: argparse.Namespace) -> int:
+def run_results(args: argparse.Namespace) -> int:
+    """Save the images, and print where they are."""
     codes = {0}
     with _client(args) as client:
         if client.store is None:

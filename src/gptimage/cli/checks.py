@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage._internal.clock import utc_now
 from gptimage.cli.json_output import show
-from gptimage.cli.options import add_client_options, configure, open_client
+from gptimage.cli.options import configure, open_client
 from gptimage.cli.output import progress
-from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
 
@@ -23,28 +21,6 @@ if TYPE_CHECKING:
 
 CHECK_FAILED: Final = 6
 """The exit code when an image fails a check: it is there, and paid."""
-
-_NAMES: Final = (
-    "transparent, words=TEXT, palette=COLORS, margins[=5%%], drift[=1%%], pixels=SIZE, "
-    "ask=QUESTION, unlike=FILE"
-)
-
-
-def add_check_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--check``, ``--until`` and ``--best-of``."""
-    group = parser.add_argument_group("checks of what is drawn")
-    argument(group, "--check NAME[=VALUE]", f"may be repeated: {_NAMES}", action="append")
-    argument(group, "--until CALLS", "draw until an image passes, at most so often", type=int)
-    argument(group, "--best-of IMAGES", "draw so many at once, take the best", type=int)
-
-
-def add_check(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``check``."""
-    argument(parser, "FILE", "an image", type=Path, nargs="+")
-    argument(parser, "--check NAME[=VALUE]", _NAMES, action="append", required=True)
-    add_json(parser, "one JSON object on standard output")
-    add_client_options(parser, without=("store", "cache", "tag", "refresh"))
-    parser.set_defaults(func=run_check)
 
 
 def run_check(args: argparse.Namespace) -> int:

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from gptimage._internal.clock import utc_now
 from gptimage.cli.json_output import print_json, show, usd
 from gptimage.cli.options import (
-    add_client_options,
     configure,
     open_client,
     read_settings,
 )
 from gptimage.cli.output import Target, cost_line, prepare, progress
-from gptimage.cli.parser import add_json, argument
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
 
@@ -30,22 +28,6 @@ if TYPE_CHECKING:
 
 
 _RECORD = "record"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``compare``."""
-    argument(parser, "SET", "a TOML file of prompts; or the word record")
-    argument(parser, "VOTES", "after record: the file that a sheet exported", nargs="?")
-    argument(parser, "--models NAMES", "models, with commas between them")
-    argument(parser, "--quality NAMES", "qualities, with commas between them")
-    argument(parser, "--check NAME[=VALUE]", "see gptimage check; may be repeated", action="append")
-    argument(parser, "--budget USD", "spend no more on this comparison, such as 1.00", dest="usd")
-    argument(parser, "--concurrency N", "how many at the same time (default: 4)", type=int)
-    argument(parser, "-o --output FILE", "the sheet (default: the set's name with .html)")
-    argument(parser, "--dry-run", "print what it may cost; send nothing, need no key")
-    add_json(parser)
-    add_client_options(parser, without=("budget", "refresh"))
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:

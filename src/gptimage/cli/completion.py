@@ -9,14 +9,8 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from gptimage.cli.parser import argument, build_parser
+from gptimage.cli.parser import build_parser
 from gptimage.types.parameters import PARAMETERS
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    argument(parser, "shell", "which shell reads it", choices=("bash", "zsh", "fish"))
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:

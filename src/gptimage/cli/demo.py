@@ -14,23 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from gptimage.cli.generate import length
-from gptimage.cli.options import add_sandbox_option, configure, open_client
+from gptimage.cli.options import configure, open_client
 from gptimage.cli.output import Target, prepare, progress, save_one, target
-from gptimage.cli.parser import argument
 from gptimage.models.pricing import Cost
 
 
 if TYPE_CHECKING:
     from gptimage import Image, ImageClient, Result
     from gptimage.config import Config
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    parser.add_argument("-o", "--output", default="gptimage-demo", metavar="FOLDER")
-    argument(parser, "--yes", "with a key: spend the estimated amount, do not ask")
-    add_sandbox_option(parser)
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from gptimage.cli.checks import (
     CHECK_FAILED,
-    add_check_options,
     attempts_from_args,
     checks_from_args,
     lines,
@@ -20,10 +19,6 @@ from gptimage.cli.checks import (
 )
 from gptimage.cli.json_output import Written, print_json, result_document, usd
 from gptimage.cli.options import (
-    add_client_options,
-    add_parameters,
-    add_prompt,
-    add_provider_option,
     configure,
     open_client,
     options_from_args,
@@ -32,84 +27,12 @@ from gptimage.cli.options import (
     read_settings,
 )
 from gptimage.cli.output import Target, alone, cost_line, prepare, progress, save, save_one, target
-from gptimage.cli.parser import add_json, argument
 from gptimage.errors import GptImageError, InvalidRequestError
 
 
 if TYPE_CHECKING:
     from gptimage import Image, ImageClient, Mask, Prompt, Result
     from gptimage.checks import Attempts
-
-
-def add_generate(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``generate``."""
-    add_prompt(parser)
-    add_parameters(parser, "generate")
-    add_check_options(parser)
-    _add_output(parser)
-    add_client_options(parser)
-    parser.set_defaults(func=run_generate)
-
-
-def add_edit(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``edit``."""
-    add_prompt(parser)
-    add_parameters(parser, "edit")
-    _add_images(parser, required=True)
-    add_check_options(parser)
-    _add_output(parser)
-    add_client_options(parser)
-    parser.set_defaults(func=run_edit)
-
-
-def add_variations(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``variations``."""
-    argument(parser, "IMAGE", "a path, URL, file id or stored id")
-    argument(parser, "--prompt PROMPT", "what may vary; - is standard input")
-    add_parameters(parser, "edit", without=("partial_images", "outside"))
-    _add_output(parser)
-    add_client_options(parser)
-    parser.set_defaults(func=run_variations)
-
-
-def add_estimate(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``estimate``."""
-    add_prompt(parser)
-    add_parameters(parser, "edit")
-    _add_images(parser, required=False)
-    add_provider_option(parser)
-    add_json(parser)
-    parser.set_defaults(func=run_estimate)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    argument(
-        parser,
-        "-o --output PATH",
-        "file, folder or - (standard output); several get -1, -2... (default: .)",
-    )
-    argument(parser, "--overwrite", "replace existing files instead of numbering")
-    argument(parser, "--keep-original", "also write what was drawn before a crop")
-    add_json(parser)
-
-
-def _add_images(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    group = parser.add_argument_group("input images")
-    argument(
-        group,
-        "-i --image IMAGE",
-        "a path, URL or file id; up to 16 times, mask and markup belong to the first",
-        action="append",
-        required=required,
-    )
-    argument(group, "--mask IMAGE", "where to change: transparent or white")
-    argument(
-        group,
-        "--mask-box LEFT,TOP,RIGHT,BOTTOM",
-        "a box to change, in pixels of the first image; may be repeated",
-        action="append",
-    )
-    argument(group, "--markup IMAGE", "transparent PNG with drawn hints")
 
 
 def run_generate(args: argparse.Namespace) -> int:

@@ -10,66 +10,13 @@ from typing import TYPE_CHECKING
 
 from gptimage._internal.atomic import open_file
 from gptimage.cli.json_output import print_json, show
-from gptimage.cli.options import add_client_options, configure, open_client
+from gptimage.cli.options import configure, open_client
 from gptimage.cli.output import cost_line
-from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
     from gptimage.image import Provenance
-
-
-def add_inspect(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``inspect``."""
-    argument(parser, "FILE", "an image", type=Path)
-    argument(parser, "--trust PEM", "certificates of those you trust to sign", type=Path)
-    add_json(parser, "one JSON object on standard output")
-    parser.set_defaults(func=run_inspect)
-
-
-def add_diff(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``diff``."""
-    for name in ("ONE", "OTHER"):
-        argument(parser, name, "an image", type=Path)
-    argument(parser, "--tolerance LEVELS", "0 to 254 of 255 (default: 8)", type=int, default=8)
-    argument(parser, "-o --output PATH", "also save a heat map here")
-    add_json(parser, "one JSON object on standard output")
-    parser.set_defaults(func=run_diff)
-
-
-def add_web(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``web``."""
-    argument(parser, "IMAGE", "a file, or an id as history prints it")
-    argument(parser, "-o --output FOLDER", "where the files go", required=True)
-    argument(parser, "--widths PIXELS", "such as 400,800,1600; nothing is enlarged", type=widths)
-    argument(parser, "--formats NAMES", "some of avif,webp,jpeg,png, the preferred first")
-    argument(parser, "--alt TEXT", "what screen readers say; '' for mere decoration")
-    argument(parser, "--sizes TEXT", "how wide the page shows it (default 100vw)")
-    argument(parser, "--name NAME", "what the files' names begin with")
-    argument(parser, "--prefix URL", "what stands before the names, such as /static/")
-    argument(parser, "--eager", "load it before it comes into view")
-    argument(parser, "--store DIR", "the store of the id")
-    add_json(parser, "the manifest on standard output, not the HTML")
-    parser.set_defaults(func=run_web, may_be_empty="alt")
-
-
-def add_alt(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``alt``."""
-    argument(parser, "IMAGE", "a file, or an id as history prints it, which keeps the text")
-    argument(
-        parser,
-        "--purpose",
-        "what the image is for (default: informative)",
-        choices=("informative", "decorative", "functional"),
-        default="informative",
-    )
-    argument(parser, "--context TEXT", "what the page says of it, or where the link leads")
-    argument(parser, "--language NAME", "of the text (default: English)", default="English")
-    argument(parser, "--chat-model MODEL", "the model that writes it")
-    add_json(parser, "one JSON object on standard output")
-    add_client_options(parser, without=("cache", "tag"))
-    parser.set_defaults(func=run_alt)
 
 
 def run_alt(args: argparse.Namespace) -> int:
@@ -93,11 +40,6 @@ def run_alt(args: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     print(cost_line(found.cost, sandbox=config.sandbox), file=sys.stderr)
     return 0
-
-
-def widths(text: str) -> list[int]:
-    """Return whole numbers between commas."""
-    return [int(each) for each in text.split(",")]
 
 
 def run_web(args: argparse.Namespace) -> int:

@@ -14,15 +14,12 @@ from gptimage._internal.text import reason
 from gptimage.cli.console import NotDeliveredError
 from gptimage.cli.json_output import document, print_json, show
 from gptimage.cli.options import (
-    add_sandbox_option,
     check_cache_folder,
     is_option,
     opening,
     read_settings,
 )
-from gptimage.cli.parser import add_actions, add_json, argument
-from gptimage.cli.values import age, port, provider_name, seconds
-from gptimage.errors import ConfigurationError, InvalidRequestError
+from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
@@ -30,22 +27,6 @@ if TYPE_CHECKING:
     from gptimage.budget.ledger import Spending, Summary
     from gptimage.cache.base import CacheStats
     from gptimage.cache.disk import DiskCache
-
-
-def add_spend(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``spend``."""
-    argument(parser, "--ledger FILE", "its file; else the setting `ledger`")
-    argument(
-        parser,
-        "--by",
-        "how to group the calls",
-        choices=("model", "day", "operation"),
-        default="model",
-    )
-    argument(parser, "--since TIME", "only calls from then on: 2026-11-20, or with a time (UTC)")
-    add_sandbox_option(parser)
-    add_json(parser)
-    parser.set_defaults(func=run_spend)
 
 
 def run_spend(args: argparse.Namespace) -> int:
@@ -117,24 +98,6 @@ def _notes(total: Spending) -> list[str]:
 # ``gptimage cache``: what the cache on disk holds and has saved, and how to empty it.
 
 
-def add_cache(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands of ``cache``."""
-    actions = add_actions(
-        parser,
-        ("stats", run_stats, "entries, bytes, hits, savings"),
-        ("clear", run_clear, "forget responses; counts stay"),
-    )
-    for each in actions.values():
-        argument(each, "--cache DIR", "the folder; else the setting `cache`")
-        add_json(each)
-    argument(
-        actions["clear"],
-        "--older-than AGE",
-        "only those saved longer ago: 90s, 30m, 12h, 7d",
-        type=age,
-    )
-
-
 def run_stats(args: argparse.Namespace) -> int:
     """Print the statistics."""
     cache = _open(args)
@@ -180,19 +143,6 @@ def _text(found: CacheStats, cache: DiskCache) -> str:
 
 
 # ``gptimage models``: what each model draws, costs, and until when it is served.
-
-
-def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``models``."""
-    argument(parser, "--all", "include models that are shut down")
-    argument(
-        parser,
-        "--provider NAME",
-        "the models of this service, under the names it has",
-        type=provider_name,
-    )
-    add_json(parser)
-    parser.set_defaults(func=run_models)
 
 
 def run_models(args: argparse.Namespace) -> int:
@@ -268,39 +218,6 @@ def _model_document(spec: ModelSpec, today: date) -> dict[str, Any]:
 # ``gptimage sandbox``: the offline service over HTTP, for any OpenAI client in any language.
 
 
-def add_sandbox(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``sandbox``."""
-    argument(parser, "--host HOST", "address to listen on", default="127.0.0.1")
-    argument(parser, "--port PORT", "port; 0 takes a free one", type=port, default=8080)
-    argument(
-        parser,
-        "--provider NAME",
-        "whose paths, parameters, replies and refusals it has: openai (the default), azure, "
-        "gemini, openrouter, together or xai",
-        default="openai",
-    )
-    argument(parser, "--latency SECONDS", "wait before each response", type=seconds, default=0.0)
-    argument(
-        parser,
-        "--draw",
-        "plain draws a few flat colours in a tenth of the time (default: scene)",
-        choices=("scene", "plain"),
-        default="scene",
-    )
-    argument(
-        parser, "--drift KIND=AMOUNT", type=_amount, action="append", default=[],
-        help="make edits change what their mask protects: repaint=12, tint=0.3 or shift=3",
-    )  # fmt: skip
-    argument(parser, "--previews", "grant features that are in preview")
-    argument(
-        parser, "--fail SCENARIO=RATE", type=_rates, action="append", default=[],
-        help="make a share of the requests fail, such as cut=0.02; may be given several times",
-    )  # fmt: skip
-    argument(parser, "--seed NUMBER", "make the same requests fail each time", type=int)
-    argument(parser, "--record FOLDER", "record what is drawn as a cassette for tests")
-    parser.set_defaults(func=run_sandbox)
-
-
 def run_sandbox(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from gptimage.sandbox import Sandbox, serve
@@ -339,35 +256,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
     return 0
 
 
-def _amount(text: str) -> tuple[str, float]:
-    from gptimage.sandbox import Sandbox
-
-    name, _, number = text.partition("=")
-    try:
-        found: Any = {name: float(number)}
-        Sandbox(drift=found)
-    except (ValueError, ConfigurationError):
-        kinds = "repaint=12, tint=0.3 or shift=3"
-        raise argparse.ArgumentTypeError(f"{text!r} is no KIND=AMOUNT, such as {kinds}") from None
-    return name, found[name]
-
-
-def _rates(text: str) -> dict[str, float]:
-    from gptimage.sandbox.failures import read_rates
-
-    try:
-        return read_rates(text)
-    except InvalidRequestError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 # ``gptimage config``: the settings that apply, and where each one comes from; never the key.
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``config``."""
-    add_json(parser)
-    parser.set_defaults(func=run_config)
 
 
 def run_config(args: argparse.Namespace) -> int:

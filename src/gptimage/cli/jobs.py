@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from gptimage.cli.json_output import show, usd
 from gptimage.cli.options import opening
-from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
 
@@ -23,24 +22,8 @@ if TYPE_CHECKING:
     from gptimage.workers import JobRecord, JobStore
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands."""
-    actions = add_actions(
-        parser,
-        ("list", _list, "list jobs that need review, are open or in work"),
-        ("show", _show, "show everything about one job"),
-        ("retry", _retry, "let it be sent again, even if that pays a second time"),
-        ("discard", _discard, "give it up"),
-    )
-    argument(actions["list"], "--all", "also done, failed and discarded ones")
-    for name, action in actions.items():
-        if name != "list":
-            argument(action, "ID", "the job's id")
-        argument(action, "--job-store PATH", "the job store: a file, or redis://...")
-        add_json(action)
-
-
-def _list(args: argparse.Namespace) -> int:
+def run_list(args: argparse.Namespace) -> int:
+    """Print the jobs, one on a line."""
     job_store = _open(args)
     now = job_store.now()
     for record in job_store.records(settled=args.all):
@@ -48,7 +31,8 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(args: argparse.Namespace) -> int:
+def run_show(args: argparse.Namespace) -> int:
+    """Print everything about one job."""
     job_store = _open(args)
     record = job_store.read(args.id)
     if record is None:
@@ -64,14 +48,16 @@ def _show(args: argparse.Namespace) -> int:
     return show(args, document, *map(printable, lines))
 
 
-def _retry(args: argparse.Namespace) -> int:
+def run_retry(args: argparse.Namespace) -> int:
+    """Let a job be sent again."""
     from gptimage.workers import retry
 
     job_store = _open(args)
     return _decided(retry(job_store, args.id), job_store, args, "sent when it is delivered again")
 
 
-def _discard(args: argparse.Namespace) -> int:
+def run_discard(args: argparse.Namespace) -> int:
+    """Give a job up."""
     from gptimage.workers import discard
 
     job_store = _open(args)

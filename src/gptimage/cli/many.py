@@ -16,9 +16,6 @@ from gptimage.cli.generate import write
 from gptimage.cli.input_file import Columns, Row, Rows, display_name, open_input
 from gptimage.cli.json_output import Written, error_document, print_json, result_document, show, usd
 from gptimage.cli.options import (
-    add_client_options,
-    add_parameters,
-    add_template,
     configure,
     open_client,
     opening,
@@ -34,7 +31,6 @@ from gptimage.cli.output import (
     save_missing,
     target,
 )
-from gptimage.cli.parser import add_json, argument
 from gptimage.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -70,28 +66,6 @@ _FAILED: Final = 1
 _UNKNOWN: Final = 4
 _SIGNALLED: Final = 128
 _SHOW_CURSOR: Final = b"\x1b[?25h"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    argument(
-        parser,
-        "FILE",
-        ".jsonl, or .csv with a header, with a column prompt; - reads standard input",
-    )
-    argument(parser, "-o --output FOLDER", "default: .", default=".")
-    argument(parser, "--name-from COLUMN", "name files by this column: sku")
-    argument(parser, "--dry-run", "check every line, print the estimate, send nothing")
-    argument(parser, "--concurrency N", "default: 8", type=int, default=8)
-    argument(parser, "--checkpoint FILE", "a second run with it sends only what is missing")
-    argument(parser, "--retry-unknown", "send again what may have been billed")
-    argument(parser, "--images-per-minute N", "never request more; your account's tier")
-    argument(parser, "--overwrite", "replace existing files")
-    add_json(parser, "one JSON object per line and item")
-    add_template(parser, "whose arguments may be columns, too")
-    add_parameters(parser, "edit", without=("partial_images",))
-    add_client_options(parser)
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:

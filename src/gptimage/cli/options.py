@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.cli.console import read_stdin
-from gptimage.cli.parser import CanAddArgument, argument
-from gptimage.cli.values import provider_name
 from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
 from gptimage.types.parameters import PARAMETERS, Operation, Parameter
 
@@ -42,18 +40,6 @@ _CLIENT_SETTINGS: Final = (
 )
 
 
-def add_prompt(parser: argparse.ArgumentParser) -> None:
-    """Add the prompt, and the template that can take its place."""
-    argument(parser, "PROMPT", "what to draw; - reads standard input", nargs="?")
-    add_template(parser)
-    argument(
-        parser,
-        "--brand-image NAME",
-        "an image of the templates' brand.toml to draw with; may be repeated",
-        action="append",
-    )
-
-
 def add_parameters(
     parser: argparse.ArgumentParser, operation: Operation, *, without: Iterable[str] = ()
 ) -> None:
@@ -74,9 +60,8 @@ def add_parameters(
                 metavar=row.metavar,
                 help=_help(row),
             )
-    if "svg" not in without:
-        argument(group, "--svg-model MODEL", "Which model writes an svg")
-        argument(group, "--svg-effort LEVEL", "How much it thinks: none to max")
+    group.add_argument("--svg-model", metavar="MODEL", help="Which model writes an svg")
+    group.add_argument("--svg-effort", metavar="LEVEL", help="How much it thinks: none to max")
 
 
 def options_from_args(args: argparse.Namespace) -> dict[str, Any]:
@@ -104,17 +89,6 @@ def read_prompt(text: str) -> str:
     with contextlib.suppress(UnicodeError):  # a locale of ASCII knows no letters, UTF-8 does
         text = os.fsencode(text).decode()
     return text.removeprefix("\ufeff")
-
-
-def add_template(parser: argparse.ArgumentParser, what: str = "instead of PROMPT") -> None:
-    """Add ``--template NAME key=value``."""
-    parser.add_argument(
-        "--template",
-        nargs="+",
-        metavar=("NAME", "KEY=VALUE"),
-        help=f"a prompt template and its arguments, {what}; `gptimage templates list`",
-    )
-    argument(parser, "--templates FOLDER", "add the templates of this folder")
 
 
 def prompt_from_args(args: argparse.Namespace, config: Config) -> str | Prompt:
@@ -184,47 +158,6 @@ def key_values(words: Iterable[str]) -> dict[str, str]:
             )
         found[key] = value
     return found
-
-
-def add_sandbox_option(parser: CanAddArgument) -> None:
-    """Add ``--sandbox``."""
-    argument(
-        parser, "--sandbox", "draw offline: no key, no network, no cost (also GPTIMAGE_SANDBOX=1)"
-    )
-
-
-def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, ...] = ()) -> None:
-    """Add the settings of a client; each beats the variable and the files of the same name.
-
-    Args:
-        parser: Where to add them.
-        without: Settings that would have no effect in this command, and are refused by name.
-    """
-    group = parser.add_argument_group("settings (see `gptimage config`)")
-    add_sandbox_option(group)
-    add_provider_option(group)
-    for option, what in (
-        ("store DIR", "save every image there; a bucket, or off"),
-        ("cache DIR", "pay once per request: a folder, on or off"),
-        ("ledger FILE", "enter every call and cost there, or off"),
-        ("budget USD/PERIOD", "spend no more: 1.00/day, 0.25/call"),
-    ):
-        if option.split()[0] not in without:
-            argument(group, f"--{option}", what)
-    if "tag" not in without:
-        argument(group, "--tag WORD", "a tag for the store", action="append")
-    if not {"cache", "refresh"} & {*without}:
-        argument(group, "--refresh", "send again even if the cache has the response")
-
-
-def add_provider_option(parser: Any) -> None:
-    """Add the option that chooses the service, to a parser or a group of one."""
-    argument(
-        parser,
-        "--provider NAME",
-        "the service that draws: openai, azure, gemini...",
-        type=provider_name,
-    )
 
 
 def configure(args: argparse.Namespace) -> Config:

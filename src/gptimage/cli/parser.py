@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
-from typing import Any, Final, NoReturn, Protocol
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from gptimage.cli import values as readers
 
 
 class UsageError(Exception):
@@ -64,87 +69,10 @@ class Parser(argparse.ArgumentParser):
             raise
 
 
-COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "generate": ("generate:add_generate", "draw new images"),
-    "edit": ("generate:add_edit", "change images"),
-    "variations": ("generate:add_variations", "draw variations of an image"),
-    "refine": ("refine:add_arguments", "change an image turn by turn"),
-    "images": ("sync:add_arguments", "a project's images, drawn from a manifest: sync"),
-    "many": ("many:add_arguments", "draw every line of a file, several at once"),
-    "compare": ("compare:add_arguments", "models on the same prompts: a sheet to vote in"),
-    "batch": ("batch:add_arguments", "images at half price within a day"),
-    "jobs": ("jobs:add_arguments", "list worker jobs that need a decision; retry or discard them"),
-    "estimate": ("generate:add_estimate", "what a call may cost; sends nothing, needs no key"),
-    "models": ("info:add_models", "the catalogue of models"),
-    "spend": ("info:add_spend", "what a ledger says was spent"),
-    "templates": ("templates:add_arguments", "prompt templates: list, show, render, new, gallery"),
-    "store": (
-        "store:add_group",
-        "saved images: history, search, show, stats, tag, pin and more",
-    ),
-    "inspect": ("images:add_inspect", "what an image file says of where it comes from"),
-    "check": ("checks:add_check", "whether images are transparent, legible, in the right colours"),
-    "diff": ("images:add_diff", "how much two images differ, and where"),
-    "web": ("images:add_web", "an image in several widths and formats, and its HTML"),
-    "alt": (
-        "images:add_alt",
-        "have a chat model write the alt text of an image, for a fraction of a cent",
-    ),
-    "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
-    "config": ("info:add_config", "the settings that apply, and where each comes from"),
-    "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),
-    "sandbox": ("info:add_sandbox", "serve the offline service over HTTP"),
-    "demo": ("demo:add_arguments", "generate, edit and stream into ./gptimage-demo"),
-    "completion": ("completion:add_arguments", "completion of commands for bash, zsh or fish"),
-}
-"""Every command: the function that adds its arguments, and its line in the help."""
-
-EXAMPLES: Final[dict[str, str]] = {
-    "generate": """\
-  gptimage generate "A red fox in fresh snow" --size 1920x1080 --quality low -o fox.png
-  gptimage generate "A fox as a sticker" --background transparent --check transparent --until 3
-  gptimage generate --template og_image title="Launch day" -o card.png""",
-    "edit": """\
-  gptimage edit "Make it night" -i fox.png -o night.png
-  gptimage edit "Add a red hat" -i fox.png --mask-box 600,100,1300,500 --outside keep -o hat.png""",
-    "refine": """\
-  gptimage refine "A cabin by a lake" "Add snow" "At night" -o cabin.png""",
-    "many": """\
-  gptimage many rows.csv --name-from sku --dry-run
-  gptimage many rows.csv --name-from sku --concurrency 4 -o out""",
-    "batch": """\
-  gptimage batch submit requests.jsonl --state batch.json
-  gptimage batch wait batch.json
-  gptimage batch results batch.json --store out""",
-}
-"""What is typed most with a command, at the end of its help."""
-
-ALIASES: Final = (
-    "history",
-    "search",
-    "show",
-    "open",
-    "stats",
-    "tag",
-    "pin",
-    "prune",
-    "verify",
-    "reindex",
-    "recover",
-    "export",
-)
-"""The commands of ``gptimage store`` that also work without the word ``store``."""
-
-_EPILOG: Final = """\
-history, search, show, open, stats, tag, pin, prune, verify, reindex, recover and export are short
-for `gptimage store history`...
-
-exit codes: 0 done; 1 the service refused, failed or was not reached; 2 bad input, nothing
-was sent; 3 no key or a missing part; 4 sent, but no usable response: it may have been billed;
-5 done and paid, but not written where you asked: standard error says where it is;
-6 an image fails a check, and is there all the same;
-70 a fault of gptimage itself; 130 interrupted.  The key is read from OPENAI_API_KEY or the file
-OPENAI_API_KEY_FILE names, never from an argument."""
+@cache
+def command_table() -> dict[str, Any]:
+    """Read ``commands.toml``, which stands beside this file."""
+    return tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
 
 
 def build_parser(words: Sequence[str] | None = None) -> Parser:
@@ -152,72 +80,108 @@ def build_parser(words: Sequence[str] | None = None) -> Parser:
 
     Args:
         words: The arguments: of the commands, only the one they name gets its own arguments,
-            because importing all takes longer than most commands. Every command when left out.
+            because those of all take longer than some commands. Every command when left out.
     """
+    table = command_table()
     parser = Parser(
         prog="gptimage",
-        description="Draw and edit images with OpenAI's image models, or offline.",
-        epilog=_EPILOG,
+        description=table["description"],
+        epilog=table["epilog"],
         formatter_class=_Formatter,
     )
-    argument(parser, "--version", "show the version and exit")
+    _add_argument(parser, "--version", help="show the version and exit")
     subparsers = parser.add_subparsers(metavar="COMMAND")
     named = None if words is None else next((word for word in words if word[:1] != "-"), "")
-    for name, (target, help) in COMMANDS.items():
-        each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-        if name in EXAMPLES:
-            each.formatter_class = argparse.RawDescriptionHelpFormatter
-            each.epilog = f"examples:\n{EXAMPLES[name]}"
+    commands: dict[str, Any] = table["commands"]
+    for name, command in commands.items():
+        each = subparsers.add_parser(name, help=command["help"])
         if named in {None, name}:
-            module, _, function = target.partition(":")
-            getattr(import_module(f"gptimage.cli.{module}"), function)(each)
-    for name in ALIASES:
-        each = subparsers.add_parser(name)
+            _fill(each, command)
+    for name in commands["store"]["short"]:
+        each = subparsers.add_parser(name)  # without a line in the help
         if named in {None, name}:
-            import_module("gptimage.cli.store").add_command(each, name)
+            _fill(each, commands["store"]["actions"][name])
     return parser
 
 
-class CanAddArgument(Protocol):
-    """A parser, or a group of one, whose common class has a private name."""
-
-    def add_argument(self, *flags: str, **options: Any) -> object:
-        """Add an argument."""
-        ...
+_ABOUT: Final = {"help", "run", "examples", "may_be_empty", "short", "actions", "group"}
+"""The keys of a command or a part that are no arguments."""
 
 
-def argument(parser: CanAddArgument, words: str, help: str, **more: Any) -> None:
-    """Add an argument.
+def _fill(parser: argparse.ArgumentParser, command: Mapping[str, Any]) -> None:
+    """Add what a command has: its arguments, or sub-commands, of which one must be given."""
+    parser.description = f"{command['help'][0].upper()}{command['help'][1:]}."
+    if "examples" in command:
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = f"examples:\n{command['examples']}"
+    if "run" in command:
+        parser.set_defaults(func=_late(command["run"]))
+    if "may_be_empty" in command:
+        parser.set_defaults(may_be_empty=command["may_be_empty"])
+    _add_arguments(parser, command)
+    if "actions" in command:
+        subparsers = parser.add_subparsers(metavar="ACTION", required=True)
+        for name, action in command["actions"].items():
+            _fill(subparsers.add_parser(name, help=action["help"]), action)
+
+
+@cache
+def _late(target: str) -> Callable[..., Any]:
+    """Return a function of the command line, imported when it is called: most are not."""
+    module, _, function = target.partition(":")
+
+    def call(*args: Any, **options: Any) -> Any:
+        return getattr(import_module(f"gptimage.cli.{module}"), function)(*args, **options)
+
+    return call
+
+
+def _add_arguments(
+    parser: Any,
+    table: Mapping[str, Any],
+    *,
+    without: Sequence[str] = (),
+    required: Sequence[str] = (),
+) -> None:
+    """Add the arguments of a command or a part.
 
     Args:
-        parser: A parser, or a group of one.
-        words: The name of a value, such as ``FILE``, or the flags of an option and the name of its
-            value, such as ``-o --output PATH``. An option without a value is a switch.
-        help: Its line in the help.
-        **more: Whatever else argparse takes; with ``choices``, the value needs no name.
+        parser: A parser, or a group of one; what they have in common has no public name.
+        table: The arguments, as in ``commands.toml``.
+        without: Options to leave out.
+        required: Options that must be given.
     """
-    *flags, last = words.split()
-    if last.startswith("-"):
-        more = more if "choices" in more else {"action": "store_true", **more}
-        flags.append(last)
-    elif flags or last.isupper():
-        more["metavar"] = last
-    parser.add_argument(*(flags or [last.lower()]), help=help, **more)
+    for words, row in table.items():
+        name = words.partition("--")[2].partition(" ")[0]
+        if words in _ABOUT or name in without:
+            continue
+        given = {"help": row} if isinstance(row, str) else {**row}
+        if name in required:
+            given["required"] = True
+        if words[0] != "@":
+            _add_argument(parser, words, **given)
+        elif ":" in words:
+            _late(words[1:])(parser, **given)
+        else:
+            part = command_table()["parts"][words[1:]]
+            group = parser.add_argument_group(part["group"]) if "group" in part else parser
+            _add_arguments(group, part, **given)
 
 
-def add_actions(
-    parser: argparse.ArgumentParser, *actions: tuple[str, Any, str]
-) -> dict[str, argparse.ArgumentParser]:
-    """Add sub-commands, each with its function and its line in the help; one must be given."""
-    subparsers = parser.add_subparsers(metavar="ACTION", required=True)
-    found: dict[str, argparse.ArgumentParser] = {}
-    for name, func, help in actions:
-        each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-        each.set_defaults(func=func)
-        found[name] = each
-    return found
-
-
-def add_json(parser: argparse.ArgumentParser, help: str = "JSON on standard output") -> None:
-    """Add ``--json``."""
-    argument(parser, "--json", help)
+def _add_argument(parser: Any, words: str, **given: Any) -> None:
+    """Add an argument: the name of a value, or flags and the names of the values behind them."""
+    flags = [word for word in words.split() if word[0] == "-"]
+    values = words.split()[len(flags) :]
+    if "type" in given:
+        plain = {"int": int, "float": float, "Path": Path}
+        given["type"] = plain.get(given["type"]) or getattr(readers, given["type"])
+    if not flags:
+        (name,) = values
+        given |= {"metavar": name} if name.isupper() else {}
+        parser.add_argument(given.pop("dest", name.lower()), **given)
+    elif values:
+        metavar = tuple(values) if len(values) > 1 else values[0]
+        parser.add_argument(*flags, metavar=metavar, **given)
+    else:
+        usual = {} if "choices" in given else {"action": "store_true"}
+        parser.add_argument(*flags, **{**usual, **given})

@@ -10,9 +10,6 @@ from gptimage.cli.generate import agree_on_format, write
 from gptimage.cli.json_output import Written, print_json, result_document, usd
 from gptimage.cli.options import (
     NO_PROMPT,
-    add_client_options,
-    add_parameters,
-    add_template,
     configure,
     open_client,
     options_from_args,
@@ -20,7 +17,6 @@ from gptimage.cli.options import (
     template_from_args,
 )
 from gptimage.cli.output import Target, alone, cost_line, prepare, progress, save_one, target
-from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
 
@@ -31,29 +27,6 @@ if TYPE_CHECKING:
 
 
 _LATER: Final = "draw with a store (--store FOLDER): this service remembers nothing"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    parser.add_argument(
-        "prompts", nargs="*", metavar="PROMPT", help="one turn each; - reads standard input"
-    )
-    add_template(parser, "as the first turn")
-    group = parser.add_argument_group("where it starts")
-    argument(group, "--resume ID", "a response (resp_...) or a stored image")
-    argument(group, "-i --image IMAGE", "a path, URL or file id, 1st turn", action="append")
-    argument(group, "--mask IMAGE", "where the 1st turn may change it")
-    argument(group, "--stateless", "have the service save nothing of it")
-    add_parameters(parser, "edit", without=("n",))
-    group = parser.add_argument_group("parameters of conversations")
-    argument(group, "--chat-model MODEL", "the model that reads the words")
-    argument(group, "--action ACTION", "auto, generate or edit", default="auto")
-    argument(group, "--max-images N", "the most images a turn may draw (default: 1)", type=int)
-    argument(parser, "-o --output PATH", "file or folder, or - for standard output")
-    argument(parser, "--overwrite", "replace existing files")
-    add_json(parser, "one JSON object per turn")
-    add_client_options(parser, without=("cache",))  # a turn goes on from what came before
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:

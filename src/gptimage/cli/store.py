@@ -10,15 +10,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from gptimage.cli.json_output import document, show
 from gptimage.cli.options import is_option, opening, read_settings
-from gptimage.cli.parser import add_json, argument
-from gptimage.cli.values import age, moment, size
 from gptimage.errors import InvalidRequestError
 
 
@@ -326,131 +324,3 @@ def _line(prefix: str, problem: Problem) -> str:
     text = f"{problem.kind}: {problem.key}" + (f" ({problem.detail})" if problem.detail else "")
     text = f"{prefix} {text}".strip()
     return text.encode("utf-8", "replace").decode()
-
-
-_FILTERS: Final = (
-    ("--since", "saved at this time or later: 2026-11-20, 2026-11-20T12:00, or an age such as 7d"),
-    ("--until", "saved before this time"),
-    ("--model", "made by exactly this model"),
-    ("--tag", "with this tag"),
-    ("--operation", "generate, edit or recovered"),
-    ("--format", "with this file format"),
-)
-
-
-def add_group(parser: argparse.ArgumentParser) -> None:
-    """Add every command of a store as a sub-command."""
-    subparsers = parser.add_subparsers(metavar="ACTION", required=True)
-    for name, (_, help) in _COMMANDS.items():
-        each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-        add_command(each, name)
-
-
-def add_command(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add the arguments of one command."""
-    func, help = _COMMANDS[name]
-    parser.description = f"{help[0].upper()}{help[1:]}."
-    argument(parser, "--store DIR", "the folder, or s3://bucket/prefix")
-    add_json(parser)
-    parser.set_defaults(func=func)
-    if name in {"show", "open", "tag", "alt", "pin"}:
-        argument(parser, "ID", "as history prints it")
-    if name in {"tag", "alt", "pin"}:
-        argument(parser, "--remove", "take it away again")
-    if name in _ARGUMENTS:
-        _ARGUMENTS[name](parser)
-    if name in {"history", "search"}:
-        argument(parser, "-n --limit LIMIT", "how many (default 20)", type=int, default=20)
-        argument(parser, "--cursor CURSOR", "go on where the page before ended")
-    if name in {"history", "search", "export"}:
-        _add_filters(parser)
-
-
-def _add_search(parser: argparse.ArgumentParser) -> None:
-    argument(parser, "text", 'all these words; "red fox" is a phrase, light* begins so')
-    parser.add_argument("--rank", choices=("newest", "relevance"), default="newest")
-
-
-def _add_similar(parser: argparse.ArgumentParser) -> None:
-    argument(parser, "IMAGE", "a file, or an id as history prints it")
-    argument(parser, "-n --limit LIMIT", "how many (default 20)", type=int, default=20)
-    _add_distance(parser)
-
-
-def _add_distance(parser: argparse.ArgumentParser) -> None:
-    help = "bits of 64 that may differ (similar: 10 of at most 32; duplicates: 4 of at most 10)"
-    argument(parser, "--distance BITS", help, type=int)
-
-
-def _add_alt(parser: argparse.ArgumentParser) -> None:
-    argument(parser, "TEXT", "'' for mere decoration", nargs="?")
-    parser.set_defaults(may_be_empty="text")
-
-
-def _add_verify(parser: argparse.ArgumentParser) -> None:
-    argument(parser, "--quick", "compare lengths, not every byte")
-    argument(parser, "--repair", "put right what loses nothing")
-
-
-def _add_recover(parser: argparse.ArgumentParser) -> None:
-    argument(
-        parser,
-        "--older-than AGE",
-        "also take responses this old whose process seems alive (default 1h)",
-        type=age,
-    )
-    argument(parser, "--all", "also take what belongs to other stores")
-
-
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    argument(parser, "folder", "where to; made when missing")
-    argument(parser, "--naming TEMPLATE", "such as '{prompt:slug}-{id}'")
-    argument(parser, "--no-sidecars", "only the images")
-
-
-def _add_prune(parser: argparse.ArgumentParser) -> None:
-    argument(parser, "--max-age AGE", "remove older ones: 30d, 12h", type=age)
-    argument(parser, "--max-bytes SIZE", "10GB, 500MB or bytes", type=size)
-    argument(parser, "--max-count N", "keep so many of the newest", type=int)
-    argument(parser, "--dry-run", "only say what would go")
-
-
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    for name, help in _FILTERS:
-        kind = moment if name in {"--since", "--until"} else str
-        parser.add_argument(name, type=kind, help=help)
-    argument(parser, "--pinned", "only pinned ones", default=None)
-
-
-_COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
-    "history": (run_history, "images, newest first"),
-    "search": (run_search, "images by the words of their prompts"),
-    "show": (run_show, "everything known of one image"),
-    "similar": (run_similar, "images that look like one"),
-    "duplicates": (run_duplicates, "copies of the same image, also in other sizes and formats"),
-    "open": (run_open, "show an image in a window"),
-    "stats": (run_stats, "how many images, bytes and dollars"),
-    "tag": (run_tag, "add words to an image, or take them away"),
-    "alt": (run_alt, "the text alternative of an image: print it, write it or take it away"),
-    "pin": (run_pin, "keep an image whatever prune would do"),
-    "prune": (run_prune, "remove old images"),
-    "verify": (run_verify, "look at every file and every row"),
-    "reindex": (run_reindex, "build the index from the sidecars"),
-    "recover": (run_recover, "save what could not be saved before"),
-    "export": (run_export, "copy images under names for people"),
-}
-_ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
-    "search": _add_search,
-    "similar": _add_similar,
-    "duplicates": _add_distance,
-    "reindex": lambda parser: argument(
-        parser, "--hashes", "also make the perceptual hashes that images lack: reads those"
-    ),
-    "open": lambda parser: argument(parser, "--print", "only print where the file is"),
-    "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
-    "alt": _add_alt,
-    "prune": _add_prune,
-    "verify": _add_verify,
-    "recover": _add_recover,
-    "export": _add_export,
-}

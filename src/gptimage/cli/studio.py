@@ -5,19 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gptimage.cli.options import add_sandbox_option
-from gptimage.cli.parser import argument
-from gptimage.cli.values import port
 from gptimage.errors import InvalidRequestError
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    argument(parser, "--store DIR", "where images are saved; else the setting `store`")
-    argument(parser, "--port N", "where to listen on this machine; 0 takes any", type=port)
-    argument(parser, "--no-browser", "print the address, and open nothing")
-    add_sandbox_option(parser)
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,9 +14,8 @@ from attrs import evolve, frozen
 from gptimage._internal.user_dirs import make_private, state_folder
 from gptimage.cli.json_output import print_json, usd
 from gptimage.cli.manifest import ImageIndex, IndexedImage, Manifest, ManifestImage
-from gptimage.cli.options import add_client_options, configure, open_client
+from gptimage.cli.options import configure, open_client
 from gptimage.cli.output import Target, prepare, progress
-from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
@@ -46,25 +45,6 @@ _HOPELESS: Final = (
     "QuotaExceededError",
 )
 """What fails one image for such a reason fails all others."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands."""
-    actions = add_actions(
-        parser, ("sync", run_sync, "draw what is new or changed in a manifest, and nothing else")
-    )
-    sync = actions["sync"]
-    argument(
-        sync, "MANIFEST", "a TOML file (default: images.toml)", nargs="?", default="images.toml"
-    )
-    argument(sync, "--check", "exit with 1 if something is to be drawn; sends nothing, no key")
-    argument(sync, "--dry-run", "print what would be drawn, and the estimate; sends nothing")
-    argument(sync, "--prune", "delete files it drew that are no longer in the manifest")
-    argument(sync, "--overwrite", "replace files that it did not draw, or that were changed since")
-    argument(sync, "--templates FOLDER", "add the templates of this folder")
-    argument(sync, "--job-store PATH", "what is paid for already: a file, or redis://...")
-    add_json(sync, "one JSON object for each image")
-    add_client_options(sync, without=("cache", "refresh", "tag"))
 
 
 @frozen(kw_only=True)

@@ -10,47 +10,18 @@ from typing import TYPE_CHECKING
 
 from gptimage.cli.json_output import Written, file_document, print_json, result_document, show
 from gptimage.cli.options import (
-    add_client_options,
     configure,
     key_values,
     open_client,
     read_settings,
 )
 from gptimage.cli.output import prepare, save_one, target
-from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.errors import InvalidRequestError, TemplateError
 
 
 if TYPE_CHECKING:
     from gptimage import Estimate, Image, Prompt
     from gptimage.templates import PromptTemplate, PromptTemplates, TemplateArgument
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands."""
-    actions = add_actions(
-        parser,
-        ("list", run_list, "every template"),
-        ("show", run_show, "one template and its arguments"),
-        ("render", run_render, "print the prompt; sends nothing"),
-        ("new", run_new, "start a template file of your own"),
-        ("gallery", run_gallery, "draw every template's example"),
-    )
-    for name in ("show", "render", "new"):
-        actions[name].add_argument("name", metavar="NAME")
-    actions["render"].add_argument(
-        "arguments", metavar="KEY=VALUE", nargs="*", help="right after NAME; options come last"
-    )
-    new, gallery = actions["new"], actions["gallery"]
-    argument(new, "--extends TEMPLATE", "a template to build on")
-    argument(new, "--folder FOLDER", "where to put it (.)", default=".")
-    gallery.add_argument("-o", "--output", metavar="FOLDER", default="gptimage-gallery")
-    argument(gallery, "--yes", "spend the estimated amount")
-    add_client_options(gallery)
-    for name, action in actions.items():
-        if name != "new":
-            argument(action, "--folder FOLDER", "add its templates; else the setting `templates`")
-            add_json(action)
 
 
 def run_list(args: argparse.Namespace) -> int:

@@ -1,12 +1,14 @@
-"""Values of options as people write them: ages, times, sizes, ports."""
+"""Values of options as people write them: ages, times, sizes, ports and more."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import datetime, timedelta
+from typing import Any
 
 from gptimage._internal.clock import utc_now
 from gptimage._internal.text import BYTES, SECONDS, measured
+from gptimage.errors import ConfigurationError, InvalidRequestError
 
 
 def age(text: str) -> timedelta:
@@ -83,7 +85,6 @@ def provider_name(text: str) -> str:
     Raises:
         argparse.ArgumentTypeError: There is none of that name.
     """
-    from gptimage.errors import ConfigurationError
     from gptimage.providers import provider
 
     try:
@@ -91,3 +92,40 @@ def provider_name(text: str) -> str:
     except ConfigurationError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def widths(text: str) -> list[int]:
+    """Return whole numbers between commas."""
+    return [int(each) for each in text.split(",")]
+
+
+def drift(text: str) -> tuple[str, float]:
+    """Read how the sandbox changes what a mask protects, such as ``tint=0.3``.
+
+    Raises:
+        argparse.ArgumentTypeError: It is written otherwise, or there is no such change.
+    """
+    from gptimage.sandbox import Sandbox
+
+    name, _, number = text.partition("=")
+    try:
+        found: Any = {name: float(number)}
+        Sandbox(drift=found)
+    except (ValueError, ConfigurationError):
+        kinds = "repaint=12, tint=0.3 or shift=3"
+        raise argparse.ArgumentTypeError(f"{text!r} is no KIND=AMOUNT, such as {kinds}") from None
+    return name, found[name]
+
+
+def failure_rates(text: str) -> dict[str, float]:
+    """Read the share of the sandbox's requests that fail, such as ``cut=0.02,server=0.1``.
+
+    Raises:
+        argparse.ArgumentTypeError: It is written otherwise, or there is no such failure.
+    """
+    from gptimage.sandbox.failures import read_rates
+
+    try:
+        return read_rates(text)
+    except InvalidRequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
