@@ -155,7 +155,7 @@ def _add_arguments(
         name = words.partition("--")[2].partition(" ")[0]
         if words in _ABOUT or name in without:
             continue
-        given = {"help": row} if isinstance(row, str) else {**row}
+        given: dict[str, Any] = {"help": row} if isinstance(row, str) else {**row}
         if name in required:
             given["required"] = True
         if words[0] != "@":
