@@ -8,6 +8,7 @@ import functools
 import itertools
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.sources import nodes_of
 
 PACKAGE = Path(gptimage.__file__).parent
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *PACKAGE.with_name("gptimage_mcp").rglob("*.py")])
+TABLES = sorted([*PACKAGE.rglob("*.toml"), *PACKAGE.with_name("gptimage_mcp").rglob("*.toml")])
 REPOSITORY = Path(__file__).parents[1]
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
 
@@ -111,7 +113,19 @@ def sentences() -> tuple[str, ...]:
     return tuple(_sentences())
 
 
+def texts_in(value: object) -> Iterator[str]:
+    """Every text of a table, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(each)
+
+
 def _sentences() -> Iterator[str]:
+    for path in TABLES:
+        if path.name == "advice.toml" and path.is_relative_to(PACKAGE):
+            yield from texts_in(tomllib.loads(path.read_text("utf-8")))
     for path in SOURCES:
         parts = path.relative_to(PACKAGE.parent).parts
         # Values that only a program passes to a constructor are refused there, at no other door.
@@ -157,6 +171,9 @@ def quoted() -> Iterator[str]:
     """Every command that a message, a docstring or a page names in the middle of a sentence."""
     for path in SOURCES:
         for text in strings(path, docstrings=True):
+            yield from commands(text)
+    for path in TABLES:
+        for text in texts_in(tomllib.loads(path.read_text("utf-8"))):
             yield from commands(text)
     for page in PAGES:
         yield from commands(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import tomllib
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -262,66 +264,24 @@ def _allowed(allowed: object) -> str:
     return f" (accepted: {redact(for_assistant(shown), 300)})"
 
 
+_USUAL: Final = tomllib.loads(Path(__file__).with_name("advice.toml").read_text(encoding="utf-8"))
+
 ADVICE: Final[Mapping[type, _Advice]] = {
-    gptimage.GptImageError: "get_server_status says how the server is, and its log says more.",
-    gptimage.ConfigurationError: (
-        f"{_SENT_NOTHING} get_server_status says what is missing, such as OPENAI_API_KEY, or "
-        f"GPTIMAGE_SANDBOX=true to draw offline. {_OPERATOR} Never ask for a key in the chat."
-    ),
+    **{
+        getattr(gptimage, name): text.format(sent_nothing=_SENT_NOTHING, operator=_OPERATOR)
+        for name, text in _USUAL.items()
+    },
     gptimage.InvalidRequestError: _request,
     gptimage.ModelRetiredError: _retired,
-    gptimage.ImageDecodeError: (
-        "Nothing was billed for reading it. Give another image: an id of list_images, or a whole "
-        "PNG, JPEG or WebP file."
-    ),
-    gptimage.FetchError: (
-        f"{_SENT_NOTHING} Give a public https address of the image itself, or save it where the "
-        "server may read (get_server_status lists input_folders), or use an id of list_images."
-    ),
     gptimage.TemplateError: _template,
     gptimage.BudgetExceededError: _budget,
     gptimage.TransportError: _transport,
     gptimage.OutcomeUnknownError: _unknown,
     EarlierUnknownError: _earlier,
     gptimage.MalformedReplyError: _unknown,
-    gptimage.ApiError: (
-        "The service refused. Change what it names and call again, or tell the person."
-    ),
     gptimage.BadRequestError: _bad,
     gptimage.ModerationError: _moderation,
-    gptimage.AuthenticationError: (
-        "The server's key is wrong or revoked: OPENAI_API_KEY (and OPENAI_BASE_URL) must be "
-        f"corrected. {_OPERATOR} Never ask for a key in the chat. Calling again will not help."
-    ),
-    gptimage.PermissionDeniedError: (
-        f"Try another model of list_models. The key's project may not do this. {_OPERATOR}"
-    ),
-    gptimage.OrganizationNotVerifiedError: (
-        "An owner of the organisation verifies it under platform.openai.com > Settings > "
-        "Organization > General, and waits 15 minutes. Until then another model of list_models "
-        "may do."
-    ),
-    gptimage.NotFoundError: (
-        "Call again with a model of list_models, or without model. If that fails, too, "
-        f"OPENAI_BASE_URL is wrong. {_OPERATOR}"
-    ),
-    gptimage.QuotaExceededError: (
-        "The account has no credit, or its billing limit is reached: waiting and calling again "
-        "will not help. The person adds credit under platform.openai.com > Settings > Billing."
-    ),
     gptimage.RateLimitError: _rate,
-    gptimage.ServerError: (
-        "The service failed, and does not say whether it billed the call. Look at list_images: if "
-        "the image is there, use it. If not, ask the person before calling again, because a second "
-        "call may be paid as well; wait a minute first, and stop if it fails again."
-    ),
-    gptimage.CacheError: (
-        "Images can be drawn without the cache, so go on. It is configured by GPTIMAGE_CACHE or "
-        f"GPTIMAGE_REDIS_URL. {_OPERATOR}"
-    ),
     gptimage.StoreError: _store,
-    gptimage.ImageNotFoundError: (
-        "list_images finds images by words, tags, model or date, and gives their ids."
-    ),
 }
 """The next step after every class of error; a test proves that none is missing."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from gptimage.errors import (
     ApiError,
-    AuthenticationError,
     ModerationError,
     NotFoundError,
     OrganizationNotVerifiedError,
-    PermissionDeniedError,
     QuotaExceededError,
     RateLimitError,
-    ServerError,
 )
 from gptimage.transport.environment import KEY
 
@@ -46,103 +45,10 @@ class Service(NamedTuple):
 OPENAI: Final = Service()
 
 
-class _Case(NamedTuple):
-    """A cause the class of an error does not tell.
-
-    Attributes:
-        statuses: The HTTP statuses it comes with.
-        sign: What the body says.
-        advice: What to do.
-    """
-
-    statuses: tuple[int, ...]
-    sign: str
-    advice: str
-
-
-_SPECIAL: Final = (
-    _Case(
-        (400, 401, 403, 451),
-        r"unsupported_country|country, region|region, or territory|location is not supported"
-        r"|not available in your (?:country|region)|country not supported",
-        "the service does not serve the country this machine, its proxy or VPN is in; run it "
-        "where the service is offered, or use another service (base_url)",
-    ),
-    _Case(
-        (400, 401, 403),
-        r"(?:temporarily|been) (?:blocked|suspended|disabled)|account_deactivated"
-        r"|deactivated|access_terminated",
-        "the service has blocked this account or resource; write to its support, since "
-        "another request or key of the same account is refused as well",
-    ),
-    _Case(
-        (401,),
-        r"mismatched_(?:organization|project)|no such (?:organization|project)",
-        "the key belongs to another organization or project than OPENAI_ORG_ID or "
-        "OPENAI_PROJECT_ID names: unset them, or take a key of theirs",
-    ),
-    _Case(
-        (401, 403),
-        r"virtual network|firewall rules|ip[ _](?:address )?(?:is )?not[ _]authori[sz]ed"
-        r"|not allowed from (?:this|your) ip|ip_not_authorized",
-        "the account lets only some networks in: add this machine's public address to its "
-        "list, or go through the network that is on it",
-    ),
-    _Case(
-        (403,),
-        r"cloudflare|you have been blocked|attention required|access denied.*edgesuite"
-        r"|just a moment|<html",  # the service itself sends no pages
-        "a firewall in front of the service refused the connection, not the service: another "
-        "network or fewer requests may help; the key and the model are not the cause",
-    ),
-    _Case(
-        (404,),
-        r"deploymentnotfound|deployment for this resource does not exist",
-        "Azure knows models by the name of their deployment: pass that as model=, and wait "
-        "five minutes after creating one",
-    ),
-    _Case(
-        (405,),
-        r"",
-        "this address takes no POST: base_url is wrong, or a redirect on the way turned POST "
-        "into GET (https:// instead of http://, the right host)",
-    ),
-    _Case(
-        (407,),
-        r"",
-        "the proxy wants a user name and password: put them into HTTPS_PROXY "
-        "(http://user:password@host:port), or name the service's host in NO_PROXY",
-    ),
-    _Case(
-        (413,),
-        r"",
-        "the request is too large for the service or a gateway in front of it: send fewer or "
-        "smaller input images (image.shrink), or raise the gateway's limit "
-        "(nginx: client_max_body_size)",
-    ),
-    _Case(
-        (429,),
-        r"limit:? 0(?![\d.])",
-        "the limit is 0, so this account may not use the model at all and waiting is no use; "
-        "ask for access or a higher usage tier, or take another model",
-    ),
+# Read while nothing has failed: a refusal may come when no file can be opened.
+_TABLE: Final[Mapping[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("advice.toml").read_text(encoding="utf-8")
 )
-"""Advice for what the class alone says too little or the wrong thing about: statuses, what the
-body says, and what to do. Read from the top; the first that fits holds."""
-
-_ADVICE: Final[Mapping[type[ApiError], str]] = {
-    AuthenticationError: "check {key} (or api_key=) and that base_url is where it belongs",
-    OrganizationNotVerifiedError: (
-        "an owner verifies the organisation under Settings > Organization > General; "
-        "it takes effect within 15 minutes"
-    ),
-    PermissionDeniedError: "the key's project may lack access to this model",
-    NotFoundError: "check the model name against client.models(), and base_url",
-    QuotaExceededError: "add credit or raise the limit under Settings > Billing; waiting is no use",
-    RateLimitError: "send fewer at once, or wait",
-    ModerationError: "rephrase the prompt or change the input image; sending it again is no use",
-    ServerError: "it may pass; where sending again could pay twice, that is left to you",
-}
 
 
 def _time(seconds: float) -> str:
@@ -182,14 +88,16 @@ def advice_for(
 def _advice(
     kind: type[ApiError], status: int, text: str, retry_after: float | None, service: Service
 ) -> str | None:
-    for case in () if kind in _CERTAIN else _SPECIAL:
-        if status in case.statuses and re.search(case.sign, text, re.IGNORECASE):
-            return case.advice
+    for cause in () if kind in _CERTAIN else _TABLE["causes"]:
+        if status in cause["statuses"] and re.search(cause["sign"], text, re.IGNORECASE):
+            advice: str = cause["advice"]
+            return advice
     if kind is NotFoundError and (near := _near(text, service)):
         return near
     if kind is RateLimitError and retry_after:
-        return f"{_ADVICE[kind]} {_time(retry_after)}"
-    return _ADVICE.get(kind)
+        return f"{_TABLE['classes'][kind.__name__]} {_time(retry_after)}"
+    usual: str | None = _TABLE["classes"].get(kind.__name__)
+    return usual
 
 
 def _near(text: str, service: Service) -> str | None:
