@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from gptimage._internal.json import table
 from gptimage.sandbox.failures import ErrorReply, missing
 from gptimage.sandbox.models_files_api import Uploads, expiry
-from gptimage.sandbox.wire import Reader, page
+from gptimage.sandbox.wire import Reader, accepted, page
 from gptimage.transport.http import HttpReply, HttpRequest
 
 
@@ -154,16 +154,7 @@ class _Checker:
         return None
 
 
-ENDPOINTS: Final = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/v1/images/edits",
-    "/v1/images/generations",
-    "/v1/moderations",
-    "/v1/responses",
-    "/v1/videos",
-)
+ENDPOINTS: Final = accepted("batches", "endpoints")
 """What the service takes batches for."""
 
 WINDOW: Final = 24 * 3600

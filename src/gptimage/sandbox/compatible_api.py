@@ -24,7 +24,7 @@ from gptimage.sandbox.dialect import INVALID_KEY, JSON, Dialect, Keep, Provider,
 from gptimage.sandbox.failures import ErrorReply, missing, not_one_of
 from gptimage.sandbox.images_api import Policy, accept, image_at
 from gptimage.sandbox.job import Job
-from gptimage.sandbox.wire import Reader, is_multipart
+from gptimage.sandbox.wire import Reader, accepted, is_multipart
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
@@ -85,10 +85,7 @@ class _Compatible(Dialect):
 
 # OpenRouter: its own path, a cost in each reply, and what the model behind it takes.
 
-_SHARED: Final = frozenset(
-    ("model", "prompt", "input_references", "n", "aspect_ratio", "resolution", "size", "stream",
-     "provider", "session_id", "trace", "user")
-)  # fmt: skip
+_SHARED: Final = frozenset(accepted("openrouter", "parameters"))
 _OPENAI: Final = _SHARED | {"quality", "background", "output_format", "output_compression"}
 _GOOGLE: Final = (_SHARED | {"seed"}) - {"stream"}
 _PASSED: Final = ("n", "quality", "background", "output_format", "output_compression")
@@ -316,16 +313,8 @@ def _listed(name: str, spec: ModelSpec, parameters: frozenset[str]) -> dict[str,
 
 # Together: width and height, and addresses of images unless base64 is asked for.
 
-_FLUX: Final = (
-    "black-forest-labs/FLUX.1-schnell-Free",
-    "black-forest-labs/FLUX.1-schnell",
-    "black-forest-labs/FLUX.1.1-pro",
-)
-_TOGETHER: Final = (
-    "model", "prompt", "disable_safety_checker", "guidance_scale", "height", "image_loras",
-    "image_url", "n", "negative_prompt", "output_format", "reference_images", "response_format",
-    "seed", "steps", "width",
-)  # fmt: skip
+_FLUX: Final = accepted("together", "models")
+_TOGETHER: Final = accepted("together", "parameters")
 _LARGEST: Final = 2048
 
 
@@ -392,12 +381,8 @@ class Together(_Compatible):
 # xAI: ratios and resolutions, edits as JSON, and images withheld without a word.
 
 _GROK: Final = ("grok-imagine-image", "grok-imagine-image-2.0")
-_RATIOS: Final = (
-    "1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.5:9", "9:20", "20:9", "1:2",
-    "2:1",
-)  # fmt: skip
-_XAI: Final = ("model", "prompt", "n", "response_format", "aspect_ratio", "resolution", "quality",
-               "user")  # fmt: skip
+_RATIOS: Final = accepted("xai", "ratios")
+_XAI: Final = accepted("xai", "parameters")
 _CENTS: Final = {
     ("grok-imagine-image", "1k"): 2, ("grok-imagine-image", "2k"): 2,
     ("grok-imagine-image-2.0", "1k"): 4, ("grok-imagine-image-2.0", "2k"): 6,

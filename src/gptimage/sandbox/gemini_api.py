@@ -24,24 +24,14 @@ from gptimage.sandbox.dialect import INVALID_KEY, JSON, Dialect, Keep, Provider
 from gptimage.sandbox.failures import ErrorReply, refusal
 from gptimage.sandbox.images_api import Policy, decoded_image
 from gptimage.sandbox.job import InputImage, Job
+from gptimage.sandbox.wire import accepted
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
 _PATH: Final = re.compile(r"/models/([^/:]+):(generateContent|streamGenerateContent)")
-_TOP: Final = (
-    "model", "contents", "generationConfig", "safetySettings", "systemInstruction", "tools",
-    "toolConfig", "cachedContent",
-)  # fmt: skip
-_CONFIG: Final = (
-    "candidateCount", "stopSequences", "maxOutputTokens", "temperature", "topP", "topK", "seed",
-    "presencePenalty", "frequencyPenalty", "responseLogprobs", "logprobs", "responseMimeType",
-    "responseSchema", "responseJsonSchema", "responseModalities", "speechConfig",
-    "thinkingConfig", "mediaResolution", "imageConfig", "enableEnhancedCivicAnswers",
-)  # fmt: skip
-_PART: Final = (
-    "text", "inlineData", "fileData", "thought", "thoughtSignature", "functionCall",
-    "functionResponse",
-)  # fmt: skip
+_TOP: Final = accepted("gemini", "body")
+_CONFIG: Final = accepted("gemini", "config")
+_PART: Final = accepted("gemini", "part")
 _THINKING: Final = ("thinkingLevel", "thinkingBudget", "includeThoughts")
 _TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 _THOUGHTS: Final = 180

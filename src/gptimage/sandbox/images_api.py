@@ -35,7 +35,7 @@ from gptimage.sandbox.failures import (
 )
 from gptimage.sandbox.job import InputImage, Job
 from gptimage.sandbox.scene import read_scene
-from gptimage.sandbox.wire import Reader, is_multipart, nested
+from gptimage.sandbox.wire import Reader, accepted, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
 
 
@@ -344,13 +344,7 @@ _FORMATS: Final = ("png", "jpeg", "webp", "gif", "svg")
 _LEVELS: Final = ("low", "medium", "high")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
-_COMMON: Final = frozenset(
-    (
-        "prompt", "model", "n", "size", "quality", "background", "output_format",
-        "output_compression", "complexity", "safety_identifier", "user", "frame_count",
-        "frame_duration_ms", "svg", "stream", "partial_images",
-    )
-)  # fmt: skip
+_COMMON: Final = frozenset(accepted("images", "parameters"))
 _GENERATION: Final = _COMMON | {"moderation"}
 # `moderation` is in the specification's JSON body of an edit and not in the SDK's multipart
 # signature; the form was reported to refuse it in 2025, and two current clients send it there.

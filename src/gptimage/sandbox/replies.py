@@ -14,6 +14,7 @@ from gptimage.models.catalog import Models
 from gptimage.sandbox import drawing
 from gptimage.sandbox.images_api import sheet_size
 from gptimage.sandbox.job import Job
+from gptimage.sandbox.wire import usual_headers
 from gptimage.transport.http import ServerEvent
 
 
@@ -137,19 +138,6 @@ def _text(data: bytes) -> str:
 
 
 def head(request_id: str, started: float) -> dict[str, str]:
-    """Return the headers of every reply; the limits are those of the highest usage tier."""
-    return {
-        "x-request-id": request_id,
-        "openai-processing-ms": str(round((time.monotonic() - started) * 1000)),
-        "openai-version": "2020-10-01",
-        "openai-organization": "org-sandbox",
-        "x-ratelimit-limit-requests": "10000",
-        "x-ratelimit-remaining-requests": "9999",
-        "x-ratelimit-reset-requests": "6ms",
-        "x-ratelimit-limit-tokens": "8000000",
-        "x-ratelimit-remaining-tokens": "7999900",
-        "x-ratelimit-reset-tokens": "1ms",
-        "x-ratelimit-limit-input-images": "250",
-        "x-ratelimit-remaining-input-images": "249",
-        "x-ratelimit-reset-input-images": "240ms",
-    }
+    """Return the headers of every reply."""
+    took = round((time.monotonic() - started) * 1000)
+    return {"x-request-id": request_id, "openai-processing-ms": str(took), **usual_headers()}

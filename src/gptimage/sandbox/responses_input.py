@@ -11,7 +11,7 @@ from pybase64 import b64encode
 
 from gptimage.image.image import Image
 from gptimage.sandbox.failures import ErrorReply, missing, not_one_of, wrong_type
-from gptimage.sandbox.wire import Reader
+from gptimage.sandbox.wire import Reader, accepted
 
 
 Item: TypeAlias = dict[str, object]
@@ -22,10 +22,7 @@ _PARTS: Final = ("input_text", "input_image", "output_text", "refusal")
 _DETAILS: Final = ("low", "high", "auto", "original")
 _CALLS: Final = ("function_call", "custom_tool_call")
 _CALL_OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
-_NEITHER_READ: Final = (
-    "reasoning", "web_search_call", "file_search_call", "code_interpreter_call", "computer_call",
-    "mcp_call", "mcp_list_tools", "tool_search_call", "tool_search_output",
-)  # fmt: skip
+_NEITHER_READ: Final = accepted("responses", "unread_items")
 _ITEMS: Final = (
     "message", "item_reference", "image_generation_call", *_CALLS, *_CALL_OUTPUTS, *_NEITHER_READ
 )  # fmt: skip

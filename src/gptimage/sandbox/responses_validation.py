@@ -18,35 +18,15 @@ from gptimage.sandbox.failures import ErrorReply, empty, missing, not_one_of, re
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.job import Job
 from gptimage.sandbox.responses_input import History, Item, TurnInput, given_values
-from gptimage.sandbox.wire import Reader
+from gptimage.sandbox.wire import Reader, accepted
 from gptimage.transport.http import HttpRequest
 
 
-_BODY: Final = frozenset(
-    (
-        "background", "background_options", "conversation", "include", "input", "instructions",
-        "max_output_tokens", "max_tool_calls", "metadata", "model", "parallel_tool_calls",
-        "previous_response_id", "prompt_cache_key", "prompt_cache_options",
-        "prompt_cache_retention", "reasoning", "safety_identifier", "service_tier", "store",
-        "stream", "stream_options", "temperature", "text", "tool_choice", "tools", "top_logprobs",
-        "top_p", "truncation", "user",
-    )
-)  # fmt: skip
-_MISSING_HERE: Final = (
-    "access_programs", "context_management", "image", "moderation", "prompt",
-)  # fmt: skip
-_TOOL: Final = (
-    "type", "action", "background", "complexity", "frame_count", "frame_duration_ms",
-    "input_fidelity", "input_image_mask", "model", "moderation", "output_compression",
-    "output_format", "partial_images", "quality", "size", "svg",
-)  # fmt: skip
+_BODY: Final = accepted("responses", "body")
+_MISSING_HERE: Final = accepted("responses", "missing_here")
+_TOOL: Final = accepted("responses", "image_tool")
 _NAMED_TOOLS: Final = ("function", "custom")
-_TOOLS: Final = (
-    "image_generation", *_NAMED_TOOLS, "apply_patch", "code_interpreter", "computer",
-    "computer_use_preview", "file_search", "local_shell", "mcp", "namespace",
-    "programmatic_tool_calling", "shell", "tool_search", "web_search", "web_search_2025_08_26",
-    "web_search_preview", "web_search_preview_2025_03_11",
-)  # fmt: skip
+_TOOLS: Final = accepted("responses", "tools")
 _TOOL_DEFAULTS: Final[Item] = {
     "background": "auto", "moderation": "auto", "n": 1, "output_compression": 100,
     "output_format": "png", "quality": "auto", "size": "auto",
@@ -55,12 +35,7 @@ DEFAULT_IMAGE_MODEL: Final = "gpt-image-2.6-sunburst"
 _CHAT_MODEL: Final = re.compile(r"(gpt-(?!image|audio)[4-9]|chatgpt-4|o[134](-|$))[\w.-]*")
 _AZURE_DEPLOYMENT: Final = "x-ms-oai-image-generation-deployment"
 """The header with which Azure learns the image deployment; its tool takes no model."""
-_INCLUDABLE: Final = (
-    "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
-    "message.input_image.image_url", "computer_call_output.output.image_url",
-    "code_interpreter_call.outputs", "reasoning.encrypted_content",
-    "message.output_text.logprobs",
-)  # fmt: skip
+_INCLUDABLE: Final = accepted("responses", "include")
 _MOST_IMAGES: Final = 16
 """How many images of a turn are drawn from: what one edit of the Images API takes."""
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from io import BufferedIOBase
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -165,6 +168,24 @@ def _parts(body: bytes | bytearray, content_type: str) -> Iterator[tuple[bytes, 
 def _unquoted(text: bytes) -> str:
     plain = re.sub(rb"\\(.)", rb"\1", text).decode("utf-8", "replace")
     return plain.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+
+
+# What the endpoints take, from ``accepted.toml``.
+
+
+@cache
+def _endpoints() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_name("accepted.toml").read_text(encoding="utf-8"))
+
+
+def accepted(endpoint: str, what: str) -> tuple[str, ...]:
+    """Return names that an endpoint takes."""
+    return tuple(_endpoints()[endpoint][what])
+
+
+def usual_headers() -> dict[str, str]:
+    """Return the headers of every reply, but for those that differ from one to the next."""
+    return dict(_endpoints()["headers"])
 
 
 # Reads parameters strictly: JSON types from JSON, text from forms.
