@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tomllib
 from collections.abc import Generator, Iterator, Sequence
 from decimal import Decimal
 from importlib import resources
@@ -160,7 +161,7 @@ class Step:
         name: The file's name without extension.
         what: What it shows, in a few words.
         prompt: The prompt of the request.
-        options: The other parameters; the cheapest quality, because a demo costs money too.
+        options: The other parameters.
         edit: Whether the shipped photograph is edited.
     """
 
@@ -174,43 +175,9 @@ class Step:
 CUP: Final = (210, 95, 367, 193)
 """The coffee inside the cup, in pixels of the shipped photograph."""
 
-STEPS: Final = (
-    Step(
-        name="lighthouse",
-        what="exactly 1200x630, which no model draws",
-        prompt="A lighthouse on a cliff above a calm sea at dusk, warm light in its lantern",
-        options={"size": "1200x630", "quality": "low"},
-    ),
-    Step(
-        name="balloon",
-        what="square, as jpeg",
-        prompt="A hot air balloon over green hills at sunrise",
-        options={"size": "1024x1024", "quality": "low", "format": "jpeg"},
-    ),
-    Step(
-        name="coffee-edited",
-        what="the photograph, changed inside a mask",
-        prompt="Draw a white heart of milk foam on the coffee",
-        options={"size": "1536x1024", "quality": "low"},
-        edit=True,
-    ),
-    Step(
-        name="fox",
-        what="streamed",
-        prompt="A red fox in fresh snow",
-        options={"size": "1024x1024", "quality": "low", "partial_images": 2},
-    ),
-    Step(
-        name="leaf",
-        what="transparent, as webp",
-        prompt="A single green maple leaf, a sticker with nothing behind it",
-        options={
-            "size": "1024x1024",
-            "quality": "low",
-            "background": "transparent",
-            "format": "webp",
-        },
-    ),
+STEPS: Final = tuple(
+    Step(**row)
+    for row in tomllib.loads(Path(__file__).with_name("demo.toml").read_text("utf-8"))["steps"]
 )
 
 

@@ -12,6 +12,7 @@ import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 from typing import Final
 
 from pybase64 import b64encode_as_string
@@ -30,6 +31,7 @@ _EDGE: Final = 640
 _BYTES: Final = 24_000_000
 """Bytes of all of them together: a page that browsers still open at once."""
 
+_PAGE: Final = Template(Path(__file__).with_name("sheet.html").read_text("utf-8"))
 _STYLE: Final = Path(__file__).with_name("sheet.css").read_text("utf-8")
 _SCRIPT: Final = Path(__file__).with_name("sheet.js").read_text("utf-8")
 
@@ -70,23 +72,15 @@ def sheet(title: str, cells: Sequence[Cell]) -> str:
         f"default-src 'none'; img-src data:; style-src '{_digest(_STYLE)}'; "
         f"script-src '{_digest(_SCRIPT)}'; base-uri 'none'; form-action 'none'"
     )
-    title = html.escape(title)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title><style>{_STYLE}</style></head><body>
-<h1>{title}</h1>
-<p>Choose the best image of each prompt, then export the votes. Models, costs and checks are hidden
-until you ask for them, and the order is another one for each prompt.</p>
-<div class="bar"><button id="export" type="button">Export votes</button>
-<button id="show" type="button" aria-pressed="false">Show models</button>
-<span id="status" role="status"></span></div>
-<div class="facts wide" tabindex="0" role="region" aria-label="Models">{_summary(cells)}</div>
-{"".join(parts)}
-<script id="data" type="application/json">{text}</script>
-<script>{_SCRIPT}</script></body></html>
-"""
+    return _PAGE.substitute(
+        policy=policy,
+        title=html.escape(title),
+        style=_STYLE,
+        script=_SCRIPT,
+        summary=_summary(cells),
+        prompts="".join(parts),
+        data=text,
+    )
 
 
 def _group(number: int, cells: list[Cell], small: list[Image | None]) -> str:
