@@ -80,7 +80,7 @@ def collect(
         raise user_error(f"The model '{spec.id}' does not support 'markup'.", "markup")
     return Found(
         inputs=inputs,
-        mask=_mask(mask, inputs[0]) if mask else None,
+        mask=_overlay(mask, inputs[0], "mask") if mask else None,
         markup=_markup(markup, inputs[0]) if markup else None,
     )
 
@@ -184,7 +184,9 @@ def decoded_image(data: bytes, declared: str) -> InputImage | None:
     opened = _open(data)
     if opened is None or (declared and _PIL_TYPES.get(opened.format) != declared):
         return None
-    width, height = _oriented(opened)
+    width, height = opened.size
+    if orientation(opened) in {5, 6, 7, 8}:  # on their side
+        width, height = height, width
     return InputImage(data=data, width=width, height=height)
 
 
@@ -209,17 +211,8 @@ def _open(data: bytes) -> Any:
         return None
 
 
-def _oriented(image: Any) -> tuple[int, int]:
-    turned = orientation(image) in {5, 6, 7, 8}  # on their side
-    return (image.height, image.width) if turned else (image.width, image.height)
-
-
-def _mask(part: FilePart, first: InputImage) -> InputImage:
-    return _overlay(part, first, "mask", "invalid_mask_image_format")
-
-
 def _markup(part: FilePart, first: InputImage) -> InputImage:
-    image = _overlay(part, first, "markup", "invalid_markup_image_format")
+    image = _overlay(part, first, "markup")
     low, _high = _open(part.data).convert("RGBA").getchannel("A").getextrema()
     if low > 0:
         raise user_error(
@@ -229,7 +222,7 @@ def _markup(part: FilePart, first: InputImage) -> InputImage:
     return image
 
 
-def _overlay(part: FilePart, first: InputImage, name: str, code: str) -> InputImage:
+def _overlay(part: FilePart, first: InputImage, name: str) -> InputImage:
     """Return a PNG with an alpha channel, as large as the first input."""
     opened = _open(part.data)
     if opened is None or opened.format != "PNG":
@@ -240,7 +233,8 @@ def _overlay(part: FilePart, first: InputImage, name: str, code: str) -> InputIm
         problem = f"{name} size does not match image size"
     else:
         return InputImage(data=part.data, width=opened.width, height=opened.height)
-    raise user_error(f"Invalid {name} image format - {problem}", name, code)
+    message = f"Invalid {name} image format - {problem}"
+    raise user_error(message, name, f"invalid_{name}_image_format")
 
 
 # Which sizes are drawn, and which one ``auto`` becomes.

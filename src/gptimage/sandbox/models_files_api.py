@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Final
 
+from gptimage.image.image import Image
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.sandbox.failures import ErrorReply, duplicate, missing, refusal, unknown, wrong_type
 from gptimage.sandbox.wire import Reader, excess, is_multipart, nested, page
@@ -187,9 +188,7 @@ def expiry(read: Reader, name: str) -> int | None:
     return seconds
 
 
-def provenance(
-    request: HttpRequest, has_manifest: Callable[[bytes], bool], now: int
-) -> dict[str, object]:
+def provenance(request: HttpRequest, now: int) -> dict[str, object]:
     """``POST /content_provenance_checks``: is there a C2PA manifest that names OpenAI?
 
     The sandbox finds the manifest but cannot verify its signature, so it never says
@@ -198,7 +197,7 @@ def provenance(
     data = only_file(request, ()).data
     results: list[dict[str, object]] = []
     try:
-        found = has_manifest(data)
+        found = Image.from_bytes(data).has_provenance
     except ValueError as error:
         if not any(data[at:].startswith(magic) for at, magic in _AUDIO):
             raise refusal("no_image_or_audio", "file") from error

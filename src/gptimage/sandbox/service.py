@@ -28,7 +28,6 @@ from gptimage._internal.keywords import (
 )
 from gptimage._internal.keywords import clock as check_clock
 from gptimage.errors import InvalidRequestError, OutcomeUnknownError
-from gptimage.image.image import Image
 from gptimage.models.catalog import Models
 from gptimage.sandbox import failures, models_files_api, replies
 from gptimage.sandbox.azure_api import Azure
@@ -384,26 +383,23 @@ class Sandbox:
 
     def _look_up(self, request: HttpRequest) -> dict[str, object]:
         """Return everything that is not drawn."""
-        head, _, tail = request.path[1:].partition("/")
-        if request.method == "GET" and head == "models":
-            if tail:
-                return models_files_api.one_model(tail, self._models, self._today())
-            return models_files_api.model_list(self._models, self._today())
-        if head == "files" and "/" not in tail:
-            match request.method, tail:
-                case "GET", "":
-                    return self._uploads.listed(request.body)
-                case "POST", "":
-                    return self._uploads.add(request)
-                case "GET", _:
-                    return self._uploads.about(tail)
-                case "DELETE", _:
-                    return self._uploads.delete(tail)
-                case _:
-                    pass
-        if request.method == "POST" and request.path == "/content_provenance_checks":
-            return models_files_api.provenance(request, _has_manifest, self._seconds())
-        raise _no_such(request)
+        match request.method, *request.path[1:].split("/"):
+            case ("GET", "models") | ("GET", "models", ""):
+                return models_files_api.model_list(self._models, self._today())
+            case "GET", "models", *name:
+                return models_files_api.one_model("/".join(name), self._models, self._today())
+            case ("GET", "files") | ("GET", "files", ""):
+                return self._uploads.listed(request.body)
+            case ("POST", "files") | ("POST", "files", ""):
+                return self._uploads.add(request)
+            case "GET", "files", str(id):
+                return self._uploads.about(id)
+            case "DELETE", "files", str(id):
+                return self._uploads.delete(id)
+            case "POST", "content_provenance_checks":
+                return models_files_api.provenance(request, self._seconds())
+            case _:
+                raise _no_such(request)
 
     def _policy(self) -> Policy:
         return Policy(
@@ -490,10 +486,6 @@ def _length(value: object) -> int:
     if isinstance(value, list):
         return sum(map(_length, cast("list[object]", value)))
     return 0
-
-
-def _has_manifest(data: bytes) -> bool:
-    return Image.from_bytes(data).has_provenance
 
 
 def summary(request: HttpRequest) -> dict[str, object]:
