@@ -17,14 +17,7 @@ from attrs import evolve, frozen
 import gptimage
 from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.jobs.engine import (
-    open_cache,
-    open_client,
-    open_ledger,
-    open_limiter,
-    open_state,
-    open_store,
-)
+from gptimage_mcp.jobs.engine import open_limiter, open_state, open_tenant
 from gptimage_mcp.jobs.job import CANCELLED, Job, Outcome, RunnerOutcome
 from gptimage_mcp.jobs.jobs import Jobs
 
@@ -186,16 +179,8 @@ def open_work(settings: Settings) -> ImageWork:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("gptimage", "gptimage_mcp"):
         logging.getLogger(name).setLevel(level)
-    store, cache, ledger = (
-        open_store(settings),
-        open_cache(settings),
-        open_ledger(settings),
-    )
-    limiter = open_limiter(settings)
-    client = open_client(
-        settings, store, cache, ledger, limiter=limiter, kind=gptimage.AsyncImageClient
-    )
-    if client is None:
+    tenant = open_tenant(settings, limiter=open_limiter(settings))
+    if tenant.client is None:
         raise gptimage.ConfigurationError("there is no key")
-    jobs = Jobs(store=lambda: store, state=open_state(settings))
-    return ImageWork(ImageWorker(client, store, settings), jobs)
+    jobs = Jobs(store=lambda: tenant.store, state=open_state(settings))
+    return ImageWork(ImageWorker(tenant.client, tenant.store, settings), jobs)
