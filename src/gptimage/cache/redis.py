@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -236,7 +236,8 @@ class RedisCache(Cache):
     def stats(self) -> CacheStats:
         """Return what it holds now, and the counts so far."""
         found = self._run("stats", "")
-        counts = {name.decode(): int(value) for name, value in _pairs(found)}
+        pairs = zip(found[::2], found[1::2], strict=True)
+        counts = {name.decode(): int(value) for name, value in pairs}
         return CacheStats(
             entries=counts.get("entries", 0),
             bytes=counts.get("bytes", 0),
@@ -370,7 +371,3 @@ def _entry(head: dict[bytes, bytes], body: bytes) -> CacheEntry:
         created=float(head[b"created"]),
         expires=float(expires) if expires else None,
     )
-
-
-def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    return zip(flat[::2], flat[1::2], strict=True)

@@ -181,7 +181,7 @@ def _is_elsewhere(context: StoreContext, image: Image) -> bool:
 
 def _describe(context: StoreContext, images: Mapping[str, Image]) -> None:
     """Write a sidecar for an image, and its original if that is there too."""
-    key = max(images, key=_is_final)
+    key = max(images, key=lambda each: ".original." not in each)
     others = [each for each in images if each != key]
     original = _original(others[0], images[others[0]]) if others else None
     record = _record(key, images[key], original)
@@ -190,10 +190,6 @@ def _describe(context: StoreContext, images: Mapping[str, Image]) -> None:
     with suppress(FileExistsError):
         etag = context.blobs.create(sidecar_key, body)
         context.index.add([IndexEntry(record=record, etag=etag, body=body)])
-
-
-def _is_final(key: str) -> bool:
-    return ".original." not in key
 
 
 def _original(key: str, image: Image) -> Original:
