@@ -144,10 +144,15 @@ class AsyncImageClient(AsyncCheckingClient):
 
     @shows(Options, EditOptions)
     async def max_cost(
-        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        checks: Sequence[AnyCheck] = (),
+        **options: Unpack[EditOptions],
     ) -> Decimal | None:
         """Return the most such a call should cost, in USD; see `ImageClient.max_cost`."""
-        return await self._max_cost(prompt, images, options)
+        return await self._max_cost(prompt, images, options, checks)
 
     @shows(CallOptions)
     async def run(self, request: Generate, **options: Unpack[CallOptions]) -> Result:
@@ -203,7 +208,7 @@ class AsyncImageClient(AsyncCheckingClient):
         """Draw every prompt with every model and quality once; see `ImageClient.compare`."""
         from gptimage.compare.comparison import Stopwatch, finished, matrix_of
 
-        matrix = matrix_of(self, prompts, models, qualities, checks, options)
+        matrix = matrix_of(self._parts(), prompts, models, qualities, checks, options)
         watch = Stopwatch()
         limited = self._within(budget, watch)
         requests = matrix.requests(self._saver.check_tags(tags), title, self.store)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.keywords import strict
@@ -53,27 +54,42 @@ class _Base(BaseClient):
             parts, image, purpose, context=context, language=language, chat_model=chat_model
         )
 
+    async def _max_cost(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: Mapping[str, Any],
+        checks: Sequence[AnyCheck],
+    ) -> Decimal | None:
+        plan = await self._plan_for_estimate(prompt, images, options)
+        if not checks:
+            return plan.max_cost
+        from gptimage.checks.attempts import max_question_cost, usable_checks
+
+        usable = usable_checks(self._parts(), checks, plan.request)
+        chat_model, count = self._config.chat_model, plan.request.effective_n
+        asked = max_question_cost(usable, count, self.clock().date(), chat_model)
+        return None if asked is None or plan.max_cost is None else plan.max_cost + asked
+
     def _read(
         self,
         prompt: str | Prompt,
         images: Sources | None,
         options: Mapping[str, Any],
         checks: object,
-    ) -> tuple[Draw, object]:
-        """Return what draws once, and the checks with the image and the mask of the edit.
+    ) -> tuple[Draw, Sequence[AnyCheck]]:
+        """Return what draws once, and the checks of what it draws.
 
         Files are read once for all attempts: an open one has nothing left for the second.
         """
-        from gptimage.checks import Drift
+        from gptimage.checks.attempts import usable_checks
 
-        if images is None and not getattr(prompt, "images", ()):
-            return partial(self._draw_any, prompt, None, options), checks
-        prompt, found, given = self._config.read_inputs(prompt, images, options)
-        request = self._config.plan_edit(prompt, found, given).request
-        several = isinstance(checks, Iterable) and not isinstance(checks, str | bytes)
-        listed = cast("Iterable[object]", checks if several else (checks,))
-        wanted = [each.of(request) if isinstance(each, Drift) else each for each in listed]
-        return partial(self._draw_any, prompt, found, given), wanted
+        found = None
+        if images is not None or (isinstance(prompt, Prompt) and prompt.images):
+            prompt, found, options = self._config.read_inputs(prompt, images, options)
+        request = self._config.plan_any(prompt, found, options).request
+        usable = usable_checks(self._parts(), checks, request)
+        return partial(self._draw_any, prompt, found, options), usable
 
     async def _best_of(
         self,

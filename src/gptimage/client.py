@@ -186,17 +186,29 @@ class ImageClient(CheckingClient):
 
     @shows(Options, EditOptions)
     def max_cost(
-        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        checks: Sequence[AnyCheck] = (),
+        **options: Unpack[EditOptions],
     ) -> Decimal | None:
         """The most a call with these arguments should cost in USD; what a budget reserves for it.
 
         Nothing is sent. What is left to the service counts as the dearest it may choose. None when
         it cannot be known: a model without published figures, a gif, an svg, an input's file id.
 
+        Args:
+            prompt: What to draw or change.
+            images: Images to start from, for an edit.
+            checks: Those of `until` or `best_of`, whose questions about the call's images count.
+            **options: See `EditOptions`.
+
         Raises:
-            InvalidRequestError: The call itself would be refused.
+            InvalidRequestError: The call itself would be refused, or a check of it.
+            ConfigurationError: A check needs a package that is not installed.
         """
-        return run_blocking(self._max_cost(prompt, images, options))
+        return run_blocking(self._max_cost(prompt, images, options, checks))
 
     @shows(CallOptions)
     def run(self, request: Generate, **options: Unpack[CallOptions]) -> Result:
@@ -298,7 +310,7 @@ class ImageClient(CheckingClient):
         """
         from gptimage.compare.comparison import Stopwatch, finished, matrix_of
 
-        matrix = matrix_of(self, prompts, models, qualities, checks, options)
+        matrix = matrix_of(self._parts(), prompts, models, qualities, checks, options)
         watch = Stopwatch()
         limited = self._within(budget, watch)
         requests = matrix.requests(self._saver.check_tags(tags), title, self.store)

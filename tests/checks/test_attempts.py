@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,9 +32,15 @@ from gptimage.checks import (
     Attempts,
     CheckResult,
     Drift,
+    Line,
+    Margins,
+    Palette,
     Pixels,
     Question,
     Transparent,
+    Unlike,
+    Words,
+    max_question_cost,
     named_checks,
 )
 from gptimage.sandbox import Sandbox
@@ -41,6 +48,7 @@ from tests.factories import image
 
 
 LOW: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
+SVG: dict[str, Any] = {"model": "gpt-image-2.6-flare", "format": "svg"}
 PRICE = Decimal("0.00589")
 """One such image, rounded."""
 
@@ -181,6 +189,72 @@ def test_drift_of_what_has_no_mask_is_refused(client: ImageClient, sandbox: Sand
         )
 
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        Transparent(),
+        Words("OPEN"),
+        Palette("white"),
+        Margins(),
+        Unlike(image(64, 64)),
+        Drift(image(64, 64), Mask.from_box((8, 8, 24, 24))),
+    ],
+    ids=lambda check: check.name,
+)
+def test_pixels_of_an_svg_are_refused(
+    client: ImageClient, sandbox: Sandbox, check: AnyCheck
+) -> None:
+    """Each check would fail itself on an image that is paid; no method sends anything."""
+    calls: list[Callable[..., object]] = [client.until, client.best_of, client.max_cost]
+    for call in calls:
+        with pytest.raises(InvalidRequestError, match="it looks at pixels, and an svg has") as it:
+            call("A fox", checks=[check], n=1, **SVG)
+        assert (it.value.field, it.value.value) == ("checks", getattr(check, "name", None))
+    assert sandbox.requests == []
+
+
+def test_a_transparent_jpeg_is_refused(client: ImageClient, sandbox: Sandbox) -> None:
+    """No attempt could pass, and each would be paid."""
+    jpeg: Any = {"format": "jpg"}
+    with pytest.raises(InvalidRequestError, match="transparent: a jpeg is opaque"):
+        client.until("A fox", checks=[Transparent()], **jpeg, **LOW)
+    assert sandbox.requests == []
+
+
+def test_what_needs_no_pixels_checks_an_svg(client: ImageClient) -> None:
+    """Its size, a reader of yours, a function and a question, which gets a still of it."""
+    checks: list[AnyCheck] = [
+        Pixels("1024x1024"),
+        Words("OPEN", read=lambda _: [Line(text="Open")]),
+        lambda image: image.format == "svg",
+        Question("Is it a fox?"),
+    ]
+
+    assert client.until("A fox", checks=checks, **SVG).passed
+
+
+def test_a_question_about_an_svg_needs_its_package(
+    client: ImageClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it no still could be drawn for the model, and the svg would be paid by then."""
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+
+    with pytest.raises(ConfigurationError, match=r"gptimage\[svg\]"):
+        client.until("A fox", checks=[Question("Is it a fox?")], **SVG)
+    assert sandbox.requests == []
+
+
+def test_max_cost_includes_the_questions(client: ImageClient) -> None:
+    """About each image of a call; a check that asks nobody costs nothing."""
+    asked: list[AnyCheck] = [Question("Is it a fox?"), Pixels("9x9")]
+    found = [client.max_cost("A fox", n=2, checks=asked[:end], **LOW) for end in (0, 2)]
+    questions = max_question_cost(asked, 2, client.clock().date())
+
+    assert found[0] is not None
+    assert questions is not None
+    assert found[1] == found[0] + questions
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,17 @@ def test_each_cell_is_paid_once(client: ImageClient, sandbox: Sandbox) -> None:
     assert second.to_dict()["paid_usd"] == "0"
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["all", "one prompt's"])
+def test_pixels_of_an_svg_are_refused(client: ImageClient, sandbox: Sandbox, own: bool) -> None:
+    """By a check of all prompts or of one, which is drawn in a format of its own."""
+    case = Case(text="A fox", checks=[Transparent()] * own, options={"format": "svg"})
+    checks = [] if own else [Transparent()]
+
+    with pytest.raises(InvalidRequestError, match="transparent: it looks at pixels"):
+        client.compare(["A cup", case], models=["gpt-image-2.6-flare"], checks=checks)
+    assert sandbox.requests == []
+
+
 def test_questions_are_paid_with_the_images(client: ImageClient) -> None:
     """They are asked about images from the cache, too, which themselves cost nothing."""
     found = [compared(client, "A fox", checks=[Question("A fox?")]) for _ in range(2)]

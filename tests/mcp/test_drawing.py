@@ -71,6 +71,24 @@ def test_more_pictures_than_allowed_are_refused(tmp_path: Path) -> None:
     assert not where.call("generate_image", prompt="A fox", n=2, **CHEAP).is_error
 
 
+def test_checks_that_no_image_could_pass_are_refused(tmp_path: Path) -> None:
+    """Before the person is asked to pay, and before anything is sent."""
+    where = server_fixture(tmp_path)
+    wishes: list[dict[str, Any]] = [
+        {"model": "gpt-image-2.6-flare", "format": "svg", "advanced": {"until": ["palette=red"]}},
+        {"advanced": {"until": ["drift"]}},
+    ]
+    for wish in wishes:
+        arguments = {"prompt": "A fox", **wish}
+        for answer in (
+            where.call("generate_image", **arguments),
+            where.call("estimate_cost", arguments=arguments),
+        ):
+            assert answer.is_error
+            assert "Change the parameter until" in text(answer)
+    assert where.sandbox.requests == []
+
+
 def test_a_call_beyond_the_budget_is_not_sent(tmp_path: Path) -> None:
     """The budget of the client holds for tools; the refusal says what would be cheaper."""
     budget = gptimage.Budget({"call": Decimal("0.01")})

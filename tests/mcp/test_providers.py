@@ -76,11 +76,11 @@ def test_questions_go_to_the_chat_model_of_the_settings(tmp_path: Path) -> None:
     ledger = gptimage.Ledger(tmp_path / "sandbox-spend.sqlite")
     request: dict[str, Any] = {"operation": "generate", "prompt": "A fox", "options": LOW}
     request["checks"] = ("ask=Is it a fox?",)
-    client = gptimage.AsyncImageClient.sandbox()
-    most = [
-        asyncio.run(GenerateRequest(**request, chat_model=name).max_cost(client))
+    clients = [
+        gptimage.AsyncImageClient.sandbox(chat_model=name)
         for name in (None, DEFAULT_CHAT_MODEL, "gpt-5.4")
     ]
+    most = [asyncio.run(GenerateRequest(**request).max_cost(client)) for client in clients]
 
     assert not answer.is_error, text(answer)
     assert {row.model for row in ledger.rows() if row.operation == "question"} == {"gpt-5.4"}

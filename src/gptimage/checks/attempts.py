@@ -23,6 +23,7 @@ from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import CallSettings
 from gptimage.errors import GptImageError, InvalidRequestError, OutcomeUnknownError
 from gptimage.image.image import Image, ImageSource
+from gptimage.image.svg_still import svg_renderer
 from gptimage.models.pricing import (
     DEFAULT_CHAT_MODEL,
     FREE,
@@ -30,6 +31,7 @@ from gptimage.models.pricing import (
     chat_max_cost,
     utf8_length,
 )
+from gptimage.types.request import Generate
 from gptimage.types.result import Result
 
 
@@ -187,8 +189,7 @@ async def check_any(
     client: ClientParts, image: ImageSource, checks: object
 ) -> tuple[CheckResult, ...]:
     """Read an image and run checks on it; see ``ImageClient.check``."""
-    usable = checked(checks)
-    check_questions(client, usable)
+    usable = usable_checks(client, checks)
     found = await client.sender.runtime.work(partial(Image.open, image))
     return await check_image(client, found, usable)
 
@@ -248,24 +249,33 @@ def max_question_cost(
     return total
 
 
-def check_questions(client: ClientParts, checks: Sequence[AnyCheck]) -> None:
-    """Refuse questions that could not be sent, before anything is paid.
+def usable_checks(
+    client: ClientParts, checks: object, request: Generate | None = None
+) -> tuple[AnyCheck, ...]:
+    """Return the checks of a request, or of an image that is there, before anything is paid.
 
     Raises:
-        InvalidRequestError: The provider has no Responses API.
+        InvalidRequestError: One could not be run, or no image could pass it.
+        ConfigurationError: One needs a package that is not installed.
     """
-    for each in checks:
+    usable = checked(checks, request)
+    for each in usable:
         if isinstance(each, Question):
             plan_question(client.saver.core, each.text, [], each.chat_model)
+            if request is not None and request.format == "svg":
+                svg_renderer()  # the model looks at a still
+    return usable
 
 
-async def best_of(client: ClientParts, draw: Draw, how: CallSettings, checks: object) -> Attempts:
+async def best_of(
+    client: ClientParts, draw: Draw, how: CallSettings, checks: Sequence[AnyCheck]
+) -> Attempts:
     """Draw once, check every image, and say which is the best; see ``ImageClient.best_of``."""
     return await _attempts(client, draw, how, checks, 1, "best-of")
 
 
 async def until(
-    client: ClientParts, draw: Draw, how: CallSettings, checks: object, most: object
+    client: ClientParts, draw: Draw, how: CallSettings, checks: Sequence[AnyCheck], most: object
 ) -> Attempts:
     """Draw until an image passes every check; see ``ImageClient.until``."""
     if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST:
@@ -279,10 +289,13 @@ async def until(
 
 
 async def _attempts(
-    client: ClientParts, draw: Draw, how: CallSettings, checks: object, most: int, name: str
+    client: ClientParts,
+    draw: Draw,
+    how: CallSettings,
+    checks: Sequence[AnyCheck],
+    most: int,
+    name: str,
 ) -> Attempts:
-    usable = checked(checks)
-    check_questions(client, usable)
     tags = client.saver.check_tags(how.tags)
     tag = None if client.saver.store is None else f"{name}-{secrets.token_hex(6)}"
     how = evolve(how, tags=tags if tag is None else (*tags, tag))
@@ -301,7 +314,7 @@ async def _attempts(
                 stopped, result = error, getattr(error, "result", None)
             if result is not None:
                 for index, image in enumerate(result.images):
-                    saw = await check_image(client, image, usable)
+                    saw = await check_image(client, image, checks)
                     found.append(Attempt(image=image, result=result, index=index, checks=saw))
             # The cache has this very request by now: the next attempt must be drawn.
             how, most = evolve(how, refresh=True), most - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, Self, TypeAlias, cast
 
 from attrs import Factory, field, frozen
 
@@ -11,6 +11,7 @@ from gptimage._internal.text import reason, shorten
 from gptimage.errors import InvalidRequestError
 from gptimage.image.image import Image
 from gptimage.models.pricing import FREE, Cost
+from gptimage.types.request import Generate
 
 
 @frozen(kw_only=True)
@@ -47,8 +48,10 @@ class CheckResult:
 class Check(Protocol):
     """A check of an image: anything with a name that can be called with one.
 
-    Where a check also has a method ``prepare()``, it is called before anything is sent or paid,
-    and may raise: that is where a missing package is noticed.
+    Where a check also has a method ``of(request)``, it is called with the `gptimage.Generate` or
+    `gptimage.Edit` that is to be drawn, and returns the check to use: that is where what no image
+    of the request could pass is refused. A method ``prepare()`` is called after it, and notices a
+    missing package. Both are called before anything is sent or paid, and may raise.
     """
 
     @property
@@ -83,11 +86,41 @@ AnyCheck: TypeAlias = Check | Question | Callable[[Image], "CheckResult | bool"]
 """A check, a question to a vision model, or a function that returns whether an image is good."""
 
 
-def checked(checks: object) -> tuple[AnyCheck, ...]:
+@frozen
+class PixelCheck:
+    """The base of checks that decode an image."""
+
+    def of(self, request: Generate) -> Self:
+        """Refuse to look at pixels that there will be none of.
+
+        Raises:
+            InvalidRequestError: An svg is to be drawn.
+        """
+        if request.format == "svg":
+            name = getattr(self, "name", type(self).__name__)
+            raise cannot_pass(name, "it looks at pixels, and an svg has none", "png, jpeg or webp")
+        return self
+
+
+def cannot_pass(name: str, problem: str, formats: str) -> InvalidRequestError:
+    """Return the error about a check that no image of the request could pass."""
+    return InvalidRequestError(
+        f"the check {name}: {problem}; draw {formats}, or leave this check out; nothing was sent",
+        field="checks",
+        value=name,
+        allowed=f"the format {formats}",
+    )
+
+
+def checked(checks: object, request: Generate | None = None) -> tuple[AnyCheck, ...]:
     """Return the checks, once they are proved to be usable, before anything is sent.
 
+    Args:
+        checks: The checks.
+        request: What is to be drawn and checked; None for an image that is there.
+
     Raises:
-        InvalidRequestError: There is none, or one cannot be called.
+        InvalidRequestError: There is none, one cannot be called, or no image could pass it.
         ConfigurationError: One needs a package that is not installed.
     """
     given = cast("Any", checks)
@@ -103,6 +136,8 @@ def checked(checks: object) -> tuple[AnyCheck, ...]:
             value=wrong[0] if wrong else (),
             allowed="such as [Transparent(), Words('OPEN'), Question('Is there a fox?')]",
         )
+    if request is not None:
+        found = tuple(each.of(request) if hasattr(each, "of") else each for each in found)
     for each in found:
         if isinstance(each, Question):
             words = cast("object", each.text)

@@ -6,11 +6,11 @@ They need Pillow alone, send nothing and cost nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from attrs import evolve, field, frozen
 
-from gptimage.checks.check import CheckResult
+from gptimage.checks.check import CheckResult, PixelCheck, cannot_pass
 from gptimage.checks.checkerboard import checkerboard_share, nearest
 from gptimage.errors import InvalidRequestError
 from gptimage.image.codecs import decode, on_white
@@ -49,7 +49,7 @@ def _share(name: str, value: object, *, below: float = 1.0) -> None:
 
 
 @frozen(kw_only=True)
-class Transparent:
+class Transparent(PixelCheck):
     """Whether the background is really transparent, and no painted checkerboard.
 
     Attributes:
@@ -61,6 +61,16 @@ class Transparent:
 
     def __attrs_post_init__(self) -> None:
         _share("least", self.least)
+
+    def of(self, request: Generate) -> Self:
+        """Refuse formats without transparency.
+
+        Raises:
+            InvalidRequestError: A jpeg or an svg is to be drawn.
+        """
+        if request.format == "jpeg":
+            raise cannot_pass(self.name, "a jpeg is opaque", "png or webp")
+        return super().of(request)
 
     def __call__(self, image: Image) -> CheckResult:
         """Measure the alpha channel, and look for a checkerboard among what is opaque."""
@@ -79,7 +89,7 @@ class Transparent:
 
 
 @frozen
-class Palette:
+class Palette(PixelCheck):
     """Whether the colours are those of a palette.
 
     Attributes:
@@ -140,7 +150,7 @@ def _distance(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
 
 
 @frozen(kw_only=True)
-class Margins:
+class Margins(PixelCheck):
     """Whether nothing with an outline comes near the edges, which platforms crop or cover.
 
     A plain or soft background may go to the edge; text, logos and subjects may not.
@@ -231,7 +241,7 @@ class Pixels:
 
 
 @frozen
-class Drift:
+class Drift(PixelCheck):
     """Whether an edit left alone what its mask protects.
 
     Attributes:
@@ -249,8 +259,13 @@ class Drift:
     def __attrs_post_init__(self) -> None:
         _share("most", self.most)
 
-    def of(self, request: Generate) -> Drift:
-        """Return the check with what it was not given, taken from an edit."""
+    def of(self, request: Generate) -> Self:
+        """Return the check with what it was not given, taken from an edit.
+
+        Raises:
+            InvalidRequestError: An svg is to be drawn.
+        """
+        super().of(request)
         if not isinstance(request, Edit):
             return self
         found = request.images[0]
@@ -288,7 +303,7 @@ def _images(value: Image | Sequence[Image]) -> tuple[Image, ...]:
 
 
 @frozen
-class Unlike:
+class Unlike(PixelCheck):
     """Whether an image is not nearly the same as another: as a copy that was cropped or repainted.
 
     Attributes:

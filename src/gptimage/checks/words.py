@@ -13,14 +13,15 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from attrs import field, frozen
 
-from gptimage.checks.check import CheckResult
+from gptimage.checks.check import CheckResult, PixelCheck
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.image.codecs import decode, encode, on_white
 from gptimage.image.image import Image
+from gptimage.types.request import Generate
 
 
 _EDGE: Final = 1280
@@ -55,7 +56,7 @@ def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 @frozen
-class Words:
+class Words(PixelCheck):
     """Whether an image shows these words, legible and spelt right.
 
     Case, accents' encoding, punctuation and line breaks do not count; other words may be there,
@@ -77,6 +78,14 @@ class Words:
             raise InvalidRequestError(
                 "words: say which words must be there", field="texts", value=self.texts
             )
+
+    def of(self, request: Generate) -> Self:
+        """Refuse to read pixels that there will be none of; a reader of yours may read anything.
+
+        Raises:
+            InvalidRequestError: An svg is to be drawn.
+        """
+        return super().of(request) if self.read is None else self
 
     def prepare(self) -> None:
         """Import the reader before anything is paid.

@@ -14,10 +14,9 @@ from attrs import define, field, frozen
 from gptimage._internal import atomic
 from gptimage.bulk import Item
 from gptimage.checks import AnyCheck
-from gptimage.checks.attempts import check_image
+from gptimage.checks.attempts import check_image, usable_checks
 from gptimage.compare.matrix import Case, Cell, Matrix
 from gptimage.conversation.turns import ClientParts
-from gptimage.engine.base_client import BaseClient
 from gptimage.errors import ApiError, ConfigurationError, GptImageError, OutcomeUnknownError
 from gptimage.models.pricing import Cost
 from gptimage.observers.events import Event, Finished
@@ -96,7 +95,7 @@ def _is_doubtful(error: Exception | None) -> bool:
 
 
 def matrix_of(
-    client: BaseClient,
+    client: ClientParts,
     prompts: Iterable[str | Prompt | Case],
     models: Sequence[str],
     qualities: Sequence[str],
@@ -107,14 +106,17 @@ def matrix_of(
 
     Raises:
         ConfigurationError: The client has no cache.
-        InvalidRequestError: The lists are no matrix.
+        InvalidRequestError: The lists are no matrix, or a check cannot be run.
     """
-    if client.cache is None:
+    if client.saver.cache is None:
         raise ConfigurationError(
             "compare() needs a cache, so that no image is paid for twice when it is made once "
             'more: give the client one, such as ImageClient(cache="cache"); nothing was sent'
         )
-    return Matrix.of(prompts, models, qualities, checks, options)
+    matrix = Matrix.of(prompts, models, qualities, checks, options)
+    for every, request in matrix.checked_requests():
+        usable_checks(client, every, request)
+    return matrix
 
 
 async def finished(

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
@@ -19,7 +19,7 @@ from gptimage.checks import AnyCheck, CheckResult, named_checks
 from gptimage.checks.check import checked
 from gptimage.errors import InvalidRequestError, error_to_dict
 from gptimage.store import Store
-from gptimage.types.request import EditOptions, Options, Prompt
+from gptimage.types.request import EditOptions, Generate, Options, Prompt, generate_request
 from gptimage.types.result import Result
 
 
@@ -197,7 +197,7 @@ class Matrix:
         texts: list[Any] = [text for case in cases for text in (case.name, case.version)]
         if not all(isinstance(text, str) for text in texts):
             raise _refused("prompts", "name and version of a Case are text")
-        return cls(
+        matrix = cls(
             cases=tuple(
                 evolve(case, checks=checked(case.checks)) if case.checks else case for case in cases
             ),
@@ -205,6 +205,17 @@ class Matrix:
             options=options,
             checks=checked(checks) if checks else (),
         )
+        for every, request in matrix.checked_requests():
+            checked(every, request)
+        return matrix
+
+    def checked_requests(self) -> Iterator[tuple[tuple[AnyCheck, ...], Generate]]:
+        """Yield the checks of each prompt that has any, with a request in its format."""
+        for case in self.cases:
+            if every := (*self.checks, *case.checks):
+                own = getattr(case.text, "format", None)  # what a template recommends
+                format = {"format": own, **self.options, **case.options}["format"]
+                yield every, generate_request("any", {"format": format}, default_model="any")
 
     def requests(
         self, tags: Sequence[str], title: str, store: Store | None

@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self, TypeVar, Unpack
 
@@ -446,11 +445,6 @@ class BaseClient:
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> Estimate | None:
         return (await self._plan_for_estimate(prompt, images, options)).estimate
-
-    async def _max_cost(
-        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
-    ) -> Decimal | None:
-        return (await self._plan_for_estimate(prompt, images, options)).max_cost
 
     async def _plan_for_estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]

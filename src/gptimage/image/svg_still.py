@@ -6,7 +6,10 @@ resvg runs no script and loads nothing from the network; files beside the svg ar
 from __future__ import annotations
 
 import re
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
+
+from attrs import evolve
 
 from gptimage.errors import ConfigurationError, ImageDecodeError
 from gptimage.image.formats import svg_text
@@ -21,6 +24,20 @@ _ELSEWHERE: Final = re.compile(r"""href\s*=\s*["']?\s*(?!data:|["'#]|\s)[^\s"'>]
 """A reference that leads out of the file."""
 
 
+def svg_renderer() -> Any:
+    """Return the package that draws an svg.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        return import_module("resvg_py")
+    except ImportError as error:
+        raise ConfigurationError(
+            "drawing an svg needs another package: pip install 'gptimage[svg]'"
+        ) from error
+
+
 def still_of(image: Image) -> Image:
     """Draw an svg as png, its longest edge 1024 pixels; ``original`` is the svg.
 
@@ -28,14 +45,7 @@ def still_of(image: Image) -> Image:
         ConfigurationError: resvg is not installed.
         ImageDecodeError: It cannot be drawn: broken, over 5 MB, or made of other files.
     """
-    try:
-        import resvg_py
-    except ImportError as error:
-        raise ConfigurationError(
-            "drawing an svg needs another package: pip install 'gptimage[svg]'"
-        ) from error
-    from attrs import evolve
-
+    renderer = svg_renderer()
     text = svg_text(image.data)
     if image.nbytes > _MAX_BYTES:
         raise ImageDecodeError(f"an svg of {image.nbytes:,} bytes is not drawn: 5 MB is the most")
@@ -43,7 +53,7 @@ def still_of(image: Image) -> Image:
         raise ImageDecodeError("the svg refers to other files, which are not read: embed them")
     wide = image.size is None or image.size[0] >= image.size[1]
     try:
-        data = resvg_py.svg_to_bytes(
+        data = renderer.svg_to_bytes(
             svg_string=text, width=_EDGE if wide else None, height=None if wide else _EDGE
         )
     except ValueError as error:

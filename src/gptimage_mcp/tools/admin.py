@@ -428,6 +428,7 @@ class AdminTools:
             store=self._app.store,
             provider=self._app.settings.provider or "openai",
             model=model_of(self._app),
+            chat_model=self._app.settings.chat_model,
             clock=self._app.clock,
         ) as client:
             yield client

@@ -147,7 +147,6 @@ class GenerateTools:
             prompt=prompt,
             images=images,
             checks=tuple(checks or ()),
-            chat_model=self.submitter.app.settings.chat_model,
         )
 
     async def _prepared(

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from attrs import evolve, field, frozen
 
 import gptimage
-from gptimage.checks import Attempts, max_question_cost, named_checks
+from gptimage.checks import Attempts, named_checks
 from gptimage_mcp.jobs.job import Job, Outcome
 
 
@@ -52,14 +52,12 @@ class GenerateRequest(_Priced):
         options: The library's parameters, those that were given.
         refresh: Whether a response that is saved already will not do.
         checks: What an image must pass, or it is drawn again.
-        chat_model: The model that answers their questions, or None.
     """
 
     operation: str
     prompt: str = field(repr=False)
     images: tuple[InputImage, ...] = field(default=(), repr=False)
     checks: tuple[str, ...] = ()
-    chat_model: str | None = None
     options: Mapping[str, Any] = field(repr=False)
     refresh: bool = False
 
@@ -76,13 +74,10 @@ class GenerateRequest(_Priced):
 
     async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """Return the most that all attempts and questions should cost; None if unknown."""
-        most = await super().max_cost(client)
-        if not self.checks or most is None:
-            return most
+        prompt, images, options = self.priced
         checks = named_checks(self.checks)
-        day = client.clock().date()
-        asked = max_question_cost(checks, self.count, day, self.chat_model)
-        return None if asked is None else ATTEMPTS * most + asked
+        most = await client.max_cost(prompt, images, checks=checks, **options)
+        return most if most is None or not checks else ATTEMPTS * most
 
     @property
     def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
