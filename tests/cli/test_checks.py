@@ -98,6 +98,28 @@ def test_what_makes_no_sense_is_refused_before_anything_is_sent(
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--check", "drift"], "the check drift is of an edit with a mask"),
+        (["--check", "transparent", "--until", "21"], "1 to 20"),
+        (["--check", "palette=red", "--model", "gpt-image-2.6-flare", "--format", "svg"], "an svg"),
+        (["--check", "transparent", "--format", "jpeg"], "a jpeg is opaque"),
+        (["--check", "ask=A fox?", "--provider", "gemini"], "questions about images need"),
+        (["--tag", "two\nlines"], "cannot be used: use up to 64 tags"),
+        (["--budget", "0.001/day"], "budget"),
+    ],
+)
+def test_what_is_refused_is_not_said_to_be_drawn(
+    words: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No price of an image that is not going to be."""
+    assert main(["generate", "A fox", "--sandbox", *words, "-o", str(tmp_path)]) in {1, 2}
+    printed = capsys.readouterr().err
+    assert problem in printed
+    assert "drawing" not in printed
+
+
 def test_check_looks_at_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each file with each check; no key is needed where nothing is asked."""
     clear, plain = tmp_path / "clear.png", tmp_path / "plain.png"

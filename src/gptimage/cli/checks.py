@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gptimage._internal.clock import utc_now
 from gptimage.cli.json_output import show
 from gptimage.cli.options import configure, open_client
-from gptimage.cli.output import progress
+from gptimage.cli.output import Progress
 from gptimage.errors import InvalidRequestError
 
 
@@ -35,8 +35,8 @@ def run_check(args: argparse.Namespace) -> int:
     if len(local) == len(checks):
         _refuse_settings(args)
     if len(local) < len(checks):
-        price = question_price(args, checks, len(images))
-        with open_client(configure(args)) as client, progress(f"{price} ..."):
+        price, shown = question_price(args, checks, len(images)), Progress()
+        with open_client(configure(args), observers=[shown]) as client, shown(f"{price} ..."):
             found = [(path, client.check(image, checks)) for path, image in images]
     else:  # no client, and so no key, is needed
         found = [(path, tuple(run_check(each, image) for each in local)) for path, image in images]

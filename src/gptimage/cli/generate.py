@@ -26,7 +26,7 @@ from gptimage.cli.options import (
     read_prompt,
     read_settings,
 )
-from gptimage.cli.output import Target, alone, cost_line, prepare, progress, save, save_one, target
+from gptimage.cli.output import Progress, Target, alone, cost_line, prepare, save, save_one, target
 from gptimage.errors import GptImageError, InvalidRequestError
 
 
@@ -39,16 +39,18 @@ def run_generate(args: argparse.Namespace) -> int:
     """Draw, save and report."""
     config = configure(args)
     prompt = prompt_from_args(args, config)
-    with open_client(config) as client:
-        return draw(client, prompt, options_from_args(args), args)
+    shown = Progress()
+    with open_client(config, observers=[shown]) as client:
+        return draw(client, shown, prompt, options_from_args(args), args)
 
 
 def run_edit(args: argparse.Namespace) -> int:
     """Edit, save and report."""
     config = configure(args)
     prompt = prompt_from_args(args, config)
-    with open_client(config) as client:
-        return draw(client, prompt, {**options_from_args(args), **image_args(args)}, args)
+    options, shown = {**options_from_args(args), **image_args(args)}, Progress()
+    with open_client(config, observers=[shown]) as client:
+        return draw(client, shown, prompt, options, args)
 
 
 def run_variations(args: argparse.Namespace) -> int:
@@ -61,9 +63,9 @@ def run_variations(args: argparse.Namespace) -> int:
         image = options.pop("images")
         return client.variations(image, prompt=prompt, **options)
 
-    options = {**options_from_args(args), "images": args.image}
-    with open_client(configure(args)) as client:
-        return draw(client, prompt, options, args, call=call)
+    options, shown = {**options_from_args(args), "images": args.image}, Progress()
+    with open_client(configure(args), observers=[shown]) as client:
+        return draw(client, shown, prompt, options, args, call=call)
 
 
 def run_estimate(args: argparse.Namespace) -> int:
@@ -117,6 +119,7 @@ def image_args(args: argparse.Namespace) -> dict[str, Any]:
 
 def draw(
     client: ImageClient,
+    shown: Progress,
     prompt: str | Prompt,
     options: dict[str, Any],
     args: argparse.Namespace,
@@ -127,6 +130,7 @@ def draw(
 
     Args:
         client: The client.
+        shown: What shows the price while it is drawn; an observer of the client.
         prompt: What to draw.
         options: The parameters of the call.
         args: Where images go, tags, and whether the report is JSON.
@@ -152,7 +156,7 @@ def draw(
         priced = _price(client, prompt, whole)
         if asked := question_price(args, checks, whole.get("n") or 1):
             priced += f" plus {asked}"  # each time, as the price before it
-        with progress(f"drawing, {times(args)}{priced} ..."):
+        with shown(f"drawing, {times(args)}{priced} ..."):
             if checks:
                 attempts = attempts_from_args(client, prompt, {**options, **extra}, args, checks)
                 result = attempts.result

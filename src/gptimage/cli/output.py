@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from itertools import count as numbers
 from pathlib import Path
@@ -24,6 +24,7 @@ from gptimage._internal.text import reason
 from gptimage.cli.console import NotDeliveredError, uninterrupted
 from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.models.pricing import format_usd
+from gptimage.observers.events import Event, Sent, Waiting
 from gptimage.types.result import Result
 
 
@@ -358,6 +359,30 @@ def progress(text: str) -> Generator[None]:
         return
     with _moving(text):
         yield
+
+
+class Progress:
+    """An observer of a client that shows a text once a request of it is about to leave.
+
+    What is refused before that, or comes from the cache, is not said to be drawn.
+    """
+
+    def __init__(self) -> None:
+        self._shown = ExitStack()
+        self._text: str | None = None
+
+    def notify(self, event: Event) -> None:
+        """Show the text at the first request that waits or goes out."""
+        if self._text is not None and isinstance(event, (Waiting, Sent)):
+            text, self._text = self._text, None
+            self._shown.enter_context(progress(text))
+
+    @contextmanager
+    def __call__(self, text: str) -> Generator[None]:
+        """Have ``text`` shown while the block runs."""
+        self._text = text
+        with self._shown:
+            yield
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from gptimage.cli.options import (
     read_prompt,
     template_from_args,
 )
-from gptimage.cli.output import Target, alone, cost_line, prepare, progress, save_one, target
+from gptimage.cli.output import Progress, Target, alone, cost_line, prepare, save_one, target
 from gptimage.errors import InvalidRequestError
 
 
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         others = {f"--{name.replace('_', '-')}": options.get(name) for name in names}
         alone({"all but one PROMPT": len(prompts) > 1, "--json": args.json, **others})
     prepare(where)
-    with open_client(config) as client:
+    shown = Progress()
+    with open_client(config, observers=[shown]) as client:
         chat = client.conversation(
             args.chat_model, image_model=model, resume=args.resume, stateless=args.stateless
         )
@@ -53,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         for index, prompt in enumerate(prompts):
             stem = f"{where.stem}-{index + 1}" if len(prompts) > 1 else where.stem
             turn_options = {**options, **first, "tags": args.tag or ()}
-            turn = _send(chat, prompt, turn_options, where, stem)
+            with shown("drawing ..."):
+                turn = _send(chat, prompt, turn_options, where, stem)
             files = write(turn.images, _named(where, stem))
             _report(turn, files, index, as_json=args.json, stdout=where.stdout)
             first = {}
@@ -87,15 +89,14 @@ def _send(
     """Send one turn; with ``partial_images`` it streams, and each preview is saved at once."""
     from gptimage import PartialImage
 
-    with progress("drawing ..."):
-        if "partial_images" not in options:
-            return chat.send(prompt, **options)
-        for event in chat.stream(prompt, **options):
-            if isinstance(event, PartialImage):
-                path = save_one(event.image, where, f"{stem}-partial-{event.index + 1}")
-                print(f"a preview is in {path}", file=sys.stderr)
-            else:
-                return event.turn
+    if "partial_images" not in options:
+        return chat.send(prompt, **options)
+    for event in chat.stream(prompt, **options):
+        if isinstance(event, PartialImage):
+            path = save_one(event.image, where, f"{stem}-partial-{event.index + 1}")
+            print(f"a preview is in {path}", file=sys.stderr)
+        else:
+            return event.turn
     raise AssertionError("a stream ends with its turn or an error")
 
 
