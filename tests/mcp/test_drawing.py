@@ -71,6 +71,30 @@ def test_more_pictures_than_allowed_are_refused(tmp_path: Path) -> None:
     assert not where.call("generate_image", prompt="A fox", n=2, **CHEAP).is_error
 
 
+@pytest.mark.parametrize(
+    ("most", "n", "problem"),
+    [
+        (2, 1, "until: it draws up to 3 times, 3 images in all"),
+        (5, 2, "until: it draws up to 3 times, 6 images in all"),
+        (2, 3, "n: this server draws at most 2 images per call"),
+    ],
+)
+def test_more_attempts_than_allowed_are_refused(
+    tmp_path: Path, most: int, n: int, problem: str
+) -> None:
+    """The parameter that has to change is named: n alone only where it is too many by itself."""
+    where = server_fixture(tmp_path, max_images=most)
+    answer = where.call(
+        "generate_image", prompt="A fox", n=n, advanced={"until": ["pixels=9x9"]}, **CHEAP
+    )
+
+    assert answer.is_error
+    assert problem in text(answer)
+    assert "GPTIMAGE_MAX_IMAGES" in text(answer)
+    assert f"Change the parameter {problem.partition(':')[0]} " in text(answer)
+    assert where.sandbox.requests == []
+
+
 def test_checks_that_no_image_could_pass_are_refused(tmp_path: Path) -> None:
     """Before the person is asked to pay, and before anything is sent."""
     where = server_fixture(tmp_path)

@@ -245,7 +245,7 @@ class Settings:
             there is a limit.
         confirm_above: Ask the person before a call that may cost more, in USD, where the
             client can ask.
-        max_images: The most images one call may ask for.
+        max_images: The most images one call may ask for, all attempts of ``until`` included.
         images_per_minute: How fast to send to the service; None is as fast as it lets us.
         wait: Seconds a call waits for its images before it answers with a handle.
         preview_pixels: Long edge of the images shown to the model, in pixels; 0 (``off``) shows

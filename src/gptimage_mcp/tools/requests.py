@@ -62,9 +62,14 @@ class GenerateRequest(_Priced):
     refresh: bool = False
 
     @property
+    def calls(self) -> int:
+        """Return how often it draws at most."""
+        return ATTEMPTS if self.checks else 1
+
+    @property
     def count(self) -> int:
         """Return the most images it requests."""
-        return int(self.options.get("n", 1)) * (ATTEMPTS if self.checks else 1)
+        return int(self.options.get("n", 1)) * self.calls
 
     @property
     def digest(self) -> str:
@@ -77,7 +82,7 @@ class GenerateRequest(_Priced):
         prompt, images, options = self.priced
         checks = named_checks(self.checks)
         most = await client.max_cost(prompt, images, checks=checks, **options)
-        return most if most is None or not checks else ATTEMPTS * most
+        return most if most is None else self.calls * most
 
     @property
     def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
@@ -143,6 +148,7 @@ class RefineRequest(_Priced):
     refresh: bool = False
 
     operation: Final = "refine"
+    calls: Final = 1
 
     @property
     def count(self) -> int:

@@ -67,15 +67,8 @@ class JobSubmitter:
         Raises:
             InvalidRequestError: It asks for too many images, or for a copy elsewhere.
         """
-        most, count = self.app.settings.max_images, request.count
-        if count > most:
-            field = "max_images" if request.operation == "refine" else "n"
-            raise gptimage.InvalidRequestError(
-                f"{field}: this server draws at most {most} per call ({variable('max_images')})",
-                field=field,
-                value=count,
-                allowed=f"1 to {most}",
-            )
+        if request.count > self.app.settings.max_images:
+            raise _too_many(request, self.app.settings.max_images)
         if save_to is not None:
             writable(self.app, "save_to").target(save_to, field="save_to")
         # In a thread: it may have to hash many megabytes.
@@ -156,3 +149,19 @@ class JobSubmitter:
     @property
     def _worker(self) -> ImageWorker:
         return ImageWorker(self.check_key(), self.app.store, self.app.settings)
+
+
+def _too_many(request: ImageRequest, most: int) -> gptimage.InvalidRequestError:
+    """Return the error about more images than the server draws; it names what has to change."""
+    calls, count = request.calls, request.count
+    limit = f"this server draws at most {most} images per call ({variable('max_images')})"
+    field = "max_images" if request.operation == "refine" else "n"
+    allowed = f"1 to {most}"
+    if calls > 1 and count <= calls * most:
+        field, allowed = "until", "left out"
+        if fitting := most // calls:
+            allowed += f", or with n at most {fitting}"
+        limit = f"it draws up to {calls} times, {count} images in all, and {limit}"
+    return gptimage.InvalidRequestError(
+        f"{field}: {limit}", field=field, value=count, allowed=allowed
+    )
