@@ -109,6 +109,7 @@ def test_until_ends_with_the_best_when_none_passes(client: ImageClient) -> None:
 
     assert (found.passed, found.stopped, len(found)) == (False, None, 2)
     assert found.best is found.attempts[1]
+    assert [record.id for record in found.stored] == [found.attempts[at].id for at in (1, 0)]
     assert [each.reason for each in found.best.failed] == ["every pixel is opaque"]
 
 

@@ -45,6 +45,8 @@ def test_an_image_that_fails_is_written_all_the_same(
     assert files(tmp_path) == ["fox.png", "store"]
     attempts = document["attempts"]
     assert (attempts["passed"], len(attempts["attempts"])) == (False, 2)
+    assert document["ids"] == [each["id"] for each in attempts["attempts"]]
+    assert document["cost_usd"] == attempts["total_cost_usd"]
     capsys.readouterr()
     assert main(["history", *store, "--tag", attempts["tag"], "--json"]) == 0
     found: Any = json.loads(capsys.readouterr().out)

@@ -71,6 +71,29 @@ def test_more_pictures_than_allowed_are_refused(tmp_path: Path) -> None:
     assert not where.call("generate_image", prompt="A fox", n=2, **CHEAP).is_error
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_all_images_of_a_call_with_checks_are_named(tmp_path: Path, restarted: bool) -> None:
+    """The best is shown and what the handle stands for; the others, paid as well, are named."""
+    where = server_fixture(tmp_path)
+    wish = {"prompt": "A fox", "n": 2, "advanced": {"until": ["pixels=9x9"]}, **CHEAP}
+    drawn = where.call("generate_image", **wish)
+    facts = result_json(drawn)
+    if restarted:
+        where = server_fixture(tmp_path)
+        drawn = where.call("view_image", id=facts["handle"])
+        facts = result_json(drawn)
+    edited = where.call("edit_image", prompt="A hat", images=[facts["handle"]], **CHEAP)
+
+    assert [block.type for block in drawn.content] == ["text", "image"]
+    (best,) = facts["images"]
+    records = where.store.history(tag=facts["handle"]).records
+    assert len(facts["others"]) == 5
+    assert {best["id"], *facts["others"]} == {record.id for record in records}
+    assert "chosen" in where.store.get(best["id"]).tags
+    assert Decimal(facts["cost_usd"]) == sum(each.cost_share.usd for each in records)
+    assert not edited.is_error, text(edited)
+
+
 @pytest.mark.parametrize(
     ("most", "n", "problem"),
     [

@@ -31,6 +31,7 @@ from gptimage.models.pricing import (
     chat_max_cost,
     utf8_length,
 )
+from gptimage.types.record import Record
 from gptimage.types.request import Generate
 from gptimage.types.result import Result
 
@@ -79,9 +80,14 @@ class Attempt:
         return tuple(each for each in self.checks if not each.passed)
 
     @property
+    def record(self) -> Record | None:
+        """Its record in the store; None without one."""
+        return self.result.stored[self.index] if self.index < len(self.result.stored) else None
+
+    @property
     def id(self) -> str | None:
         """Its id in the store; None without one."""
-        return self.result.stored[self.index].id if self.index < len(self.result.stored) else None
+        return None if self.record is None else self.record.id
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -136,6 +142,12 @@ class Attempts:
     def result(self) -> Result:
         """The call that made the best image."""
         return self.best.result
+
+    @property
+    def stored(self) -> tuple[Record, ...]:
+        """The records of all images that are in the store, that of the best one first."""
+        found = {each.id: each.record for each in (self.best, *self.attempts)}
+        return tuple(record for record in found.values() if record is not None)
 
     @property
     def passed(self) -> bool:

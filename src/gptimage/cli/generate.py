@@ -260,7 +260,10 @@ def _report(
         print(f"note: {warning}", file=sys.stderr)
     if as_json:
         whole = result_document(result, written)
-        print_json(whole if attempts is None else {**whole, "attempts": attempts.to_dict()})
+        if attempts is not None:
+            whole["ids"] = [record.id for record in attempts.stored]
+            whole |= {"cost_usd": usd(attempts.cost), "attempts": attempts.to_dict()}
+        print_json(whole)
         return
     # Standard output may be the image itself.
     to = sys.stderr if stdout else sys.stdout

@@ -68,6 +68,7 @@ def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
         "status": "not_saved" if unsaved else "done",
         "handle": drawn.handle,
         "images": [],
+        **_others(result.stored[len(result.images) :]),
         "model": redact(result.model, 100),
         "cost_usd": usd(result.cost),
         "usage": _usage(result.usage),
@@ -83,15 +84,20 @@ def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
 
 
 def restored_summary(
-    app: App, handle: str | None, records: Sequence[gptimage.Record], notes: Iterable[str]
+    app: App,
+    handle: str | None,
+    records: Sequence[gptimage.Record],
+    notes: Iterable[str],
+    shown: int,
 ) -> dict[str, Any]:
-    """A call of which the records are left."""
+    """A call of which the records are left; the first so many answer it."""
     first = records[0]
     warnings = dict.fromkeys(warning for record in records for warning in record.warnings)
     return {
         "status": "done",
         "handle": handle,
         "images": [],
+        **_others(records[shown:]),
         "model": redact(first.model, 100),
         "cost_usd": usd(first.cost if len(records) == first.batch_count else _together(records)),
         "usage": _usage(first.usage),
@@ -101,6 +107,11 @@ def restored_summary(
         **_sandbox(app),
         "next": _NEXT,
     }
+
+
+def _others(records: Sequence[gptimage.Record]) -> dict[str, list[str]]:
+    """Name the images that were drawn for a call, and are not its answer."""
+    return {"others": [record.id for record in records]} if records else {}
 
 
 def viewed_summary(app: App, record: gptimage.Record) -> dict[str, Any]:
@@ -318,7 +329,8 @@ async def job_result(
         )
         return await completed(app, shown, max_px=max_px)
     if job.records:
-        return await restored(app, job.handle, job.records, notes=notes, max_px=max_px)
+        first = len(job.shown)
+        return await restored(app, job.handle, job.records, shown=first, notes=notes, max_px=max_px)
     raise to_tool_error(job_error(job)) from job.error
 
 
@@ -360,12 +372,14 @@ async def restored(
     handle: str | None,
     records: Sequence[gptimage.Record],
     *,
+    shown: int | None = None,
     notes: Sequence[str] = (),
     max_px: int | None = None,
 ) -> CallToolResult:
     """A call of which only the saved images are left, as after a restart of the server."""
-    views = [_ImageView(facts=image_facts(each, each), record=each) for each in records]
-    return await _shown(app, restored_summary(app, handle, records, notes), views, max_px)
+    views = [_ImageView(facts=image_facts(each, each), record=each) for each in records[:shown]]
+    summary = restored_summary(app, handle, records, notes, len(views))
+    return await _shown(app, summary, views, max_px)
 
 
 async def saved_image(

@@ -105,9 +105,11 @@ class StreamRoute:
                 self._app, CompletedCall(outcome=job.outcome, copies=job.copies)
             )
         else:
-            summary = results.restored_summary(self._app, job.handle, job.records, ())
+            summary = results.restored_summary(
+                self._app, job.handle, job.records, (), len(job.shown)
+            )
         shown: dict[str, Any] = {name: summary[name] for name in _SHOWN if name in summary}
-        shown["images"] = [self._image(record) for record in job.records]
+        shown["images"] = [self._image(record) for record in job.shown]
         return "complete", clean_json(shown)
 
     def _image(self, record: gptimage.Record) -> dict[str, object]:
@@ -123,5 +125,14 @@ class StreamRoute:
         }
 
 
-_SHOWN: Final = ("model", "cost_usd", "usage", "cached", "warnings", "revised_prompt", "sandbox")
+_SHOWN: Final = (
+    "model",
+    "cost_usd",
+    "usage",
+    "cached",
+    "warnings",
+    "revised_prompt",
+    "sandbox",
+    "others",
+)
 """What of a summary is no business of an assistant only."""

@@ -95,7 +95,7 @@ class Job:
             known, and it may have been billed.
         outcome: What came of it, when it was done in this process; otherwise see `records`.
         error: Why it ended without images, or why they could not be saved.
-        records: What it left in the store.
+        records: What it left in the store; see `shown`.
         copies: Where ``save_to`` wrote copies.
         tags: With which its images are saved.
     """
@@ -178,6 +178,11 @@ class Job:
     def most(self) -> Decimal | None:
         """The most it should cost, in USD, once it is sent; None when that is not known."""
         return self._entry.most
+
+    @property
+    def shown(self) -> tuple[gptimage.Record, ...]:
+        """The records of the images that answer it: all, or the first ones of more it has drawn."""
+        return self.records[: self._entry.shown]
 
     @property
     def nbytes(self) -> int:
@@ -304,6 +309,8 @@ class Job:
     ) -> None:
         """Record how it ended; called by what runs it."""
         reason = str(error) if isinstance(error, gptimage.GptImageError) else type(error).__name__
+        if outcome is not None and len(outcome.images) < len(records):
+            self._entry = evolve(self._entry, shown=len(outcome.images))
         images = tuple(record.id for record in records)
         self._note(
             evolve(

@@ -60,6 +60,7 @@ class Entry:
         sent: Whether a request has left for it, so that it may be billed.
         most: The most that request should cost, in USD; None when that is not known.
         images: The images it left in the store.
+        shown: How many of them answer it, from the first one on; None when all do.
         error: Why it ended without any.
         stopped: Whether it was never sent because its client left or cancelled it.
     """
@@ -73,6 +74,7 @@ class Entry:
     sent: bool = False
     most: Decimal | None = None
     images: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
+    shown: int | None = None
     error: str | None = field(default=None, repr=False)
     digest: str | None = None
     dedup_key: str | None = None

@@ -151,7 +151,7 @@ class Sources:
             raise _refused(field, f"no call has the handle {handle}")
         if job.state == "running":
             raise _refused(field, f"{handle} is still being drawn: view_image waits for it")
-        ids = [record.id for record in job.records]
+        ids = [record.id for record in job.shown]
         if len(ids) == 1:
             return ids[0]
         if ids:

@@ -227,15 +227,19 @@ class RequestGroup:
 
 
 def _best(found: Attempts) -> gptimage.Result:
-    """Return the best image as a result whose cost is that of all, and what its checks found."""
+    """Return the best image as a result with the cost and the records of all.
+
+    Its warnings are what the best one failed.
+    """
     best = found.best
     notes = [f"check {each.name} failed: {each.reason}" for each in best.failed]
     if len(found) > 1:
         notes.append(
-            f"{len(found)} images were drawn for these checks; all have the tag {found.tag}"
+            f"{len(found)} images were drawn for these checks and paid, and this is the best; all "
+            f"have the tag {found.tag}"
         )
     notes += [note for note in found.warnings if note not in best.result.warnings]
-    stored = best.result.stored[best.index : best.index + 1]
+    stored = () if best.id is None else found.stored  # the first is of the image, see `Job.shown`
     whole = evolve(best.result, images=(best.image,), stored=stored, cost=found.cost)
     return whole.with_warnings(*notes)
 
