@@ -315,6 +315,31 @@ def test_a_conversation_goes_on_after_an_svg() -> None:
     )
 
 
+def test_the_same_size_is_that_of_the_image_it_goes_on_from() -> None:
+    """Of the one given, then of the last one; unknown where only the service has the image."""
+    with gptimage.ImageClient.sandbox() as client:
+        talk = client.conversation()
+        first = talk.send("A hat", picture(1200, 630), size="same", quality="low")
+        second = talk.send("At night", size="same", quality="low")
+        alone = client.conversation(resume=second.response_id)
+        with pytest.raises(InvalidRequestError, match="it is not at hand") as caught:
+            alone.send("At noon", size="same")
+
+    assert first.image.size == second.image.size == (1200, 630)
+    assert caught.value.field == "size"
+
+
+def test_a_mask_on_an_svg_of_another_size_is_refused() -> None:
+    """It would be painted in another place of the still that is sent."""
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>'
+    mask = gptimage.Mask.from_box((8, 8, 16, 16))
+    with gptimage.ImageClient.sandbox() as client:
+        for call in (client.edit, client.conversation().send):
+            with pytest.raises(InvalidRequestError, match=r"mask.*svg saved as png"):
+                call("A hat", svg, mask=mask)
+        assert client.edit("A hat", svg, size="same", quality="low").image.size == (64, 64)
+
+
 def test_an_svg_that_cannot_be_drawn_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without resvg the extra is named before anything is sent."""
     monkeypatch.setitem(sys.modules, "resvg_py", None)

@@ -71,6 +71,24 @@ def test_more_pictures_than_allowed_are_refused(tmp_path: Path) -> None:
     assert not where.call("generate_image", prompt="A fox", n=2, **CHEAP).is_error
 
 
+@pytest.mark.parametrize("tool", ["edit_image", "refine_image", "create_variations"])
+def test_every_tool_that_changes_an_image_takes_the_same(tmp_path: Path, tool: str) -> None:
+    """A stored svg, of which a png is sent, and the size of the image."""
+    where = server_fixture(tmp_path)
+    where.put("fox.png", picture(640, 384, form="png"))
+    given = {"model": "gpt-image-2.6-flare", "format": "svg", "prompt": "A fox", **CHEAP}
+    svg = result_json(where.call("generate_image", **given))["images"][0]["id"]
+    facts = [
+        result_json(where.call(tool, prompt="A hat", quality="low", size="same", **wish))
+        for name in (svg, "fox.png")
+        for wish in ({"images": [name]} if tool == "edit_image" else {"image": name},)
+    ]
+
+    assert [each["images"][0]["format"] for each in facts] == ["png", "png"]
+    assert [each["images"][0]["width"] for each in facts] == [1024, 640]
+    assert any("it was sent as png" in each for each in facts[0]["warnings"])
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_all_images_of_a_call_with_checks_are_named(tmp_path: Path, restarted: bool) -> None:
     """The best is shown and what the handle stands for; the others, paid as well, are named."""

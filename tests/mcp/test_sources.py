@@ -144,7 +144,9 @@ def secrets(tmp_path: Path) -> Path:
     (tmp_path / "in" / "notes.txt").write_text("a secret diary")
     (tmp_path / "in" / "fake.png").write_text("a secret diary")
     (tmp_path / "in" / "cut.png").write_bytes(picture(400, 400, form="png")[:-60])
-    (tmp_path / "in" / "evil.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    (tmp_path / "in" / "evil.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg"><image href="../secret.png"/></svg>'
+    )
     return tmp_path
 
 

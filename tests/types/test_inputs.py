@@ -222,7 +222,6 @@ def test_a_file_wins_over_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         pytest.param(io.BytesIO(KEY), id="a file that is a key"),
         pytest.param(io.StringIO("text"), id="a text file"),
         KEY,
-        SVG,
         b"\x00" * 1000,
         b"<html>",
         b"{}",
@@ -500,9 +499,20 @@ def test_formats_of_the_caller() -> None:
 
 
 @pytest.mark.parametrize("formats", [None, ("png", "svg")])
-def test_svg_is_never_an_input(formats: tuple[str, ...] | None) -> None:
-    """An svg is text that would have to be drawn first."""
-    assert "svg" in str(refusal(SVG, formats=formats))
+def test_svg_is_no_mask_and_no_markup(formats: tuple[str, ...] | None) -> None:
+    """Its pixels would have to be those of an image."""
+    assert "is an svg: save it as png first" in str(refusal(SVG, formats=formats))
+
+
+def test_svg_is_sent_as_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A still of it, which knows what it is of; without what draws one, the extra is named."""
+    found = image_of(SVG)
+
+    assert found.format == "png"
+    assert found.original is not None
+    assert (found.original.format, found.original.size) == ("svg", (8, 8))
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    assert "gptimage[svg]" in str(refusal(SVG))
 
 
 def test_50_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

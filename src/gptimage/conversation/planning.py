@@ -24,7 +24,15 @@ from gptimage.models.pricing import STANDARD, chat_max_cost, utf8_length
 from gptimage.providers.base import Exchange
 from gptimage.providers.openai.responses import OURS, Ask, to_wire
 from gptimage.providers.parameters import check_conversation
-from gptimage.types.request import FileRef, Generate, Prompt, edit_request, generate_request
+from gptimage.types.request import (
+    FileRef,
+    Generate,
+    Prompt,
+    edit_request,
+    generate_request,
+    is_same_size,
+    size_of_first,
+)
 from gptimage.types.validation import refuse
 
 
@@ -72,14 +80,17 @@ def image_request(
     """
     _refuse_unknown(options)
     rest = {name: value for name, value in options.items() if name != "max_images"}
+    same = is_same_size(rest.get("size"))
     if images:
+        if same:
+            rest["size"] = size_of_first(images)
         return edit_request(
             prompt, rest, images=images, mask=mask, default_model=model, stream=stream
         )
-    for name in ("input_fidelity", "outside"):
+    for name in ("input_fidelity", "outside", *(("size",) if same else ())):
         if rest.pop(name, None) is not None:
             raise InvalidRequestError(
-                f"{name}: there is no image yet to preserve, or it is not at hand",
+                f"{name}: there is no image yet to go by, or it is not at hand",
                 field=name,
                 allowed="a turn that changes an image",
             )

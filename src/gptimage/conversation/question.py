@@ -19,7 +19,6 @@ from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan, cache_key
 from gptimage.engine.send import reserve_budget, run_accounting
 from gptimage.image.image import Image
-from gptimage.image.svg_still import still_of
 from gptimage.models.pricing import (
     DEFAULT_CHAT_MODEL,
     ChatUsage,
@@ -75,7 +74,7 @@ def plan_question(
 
     Raises:
         InvalidRequestError: The provider has no Responses API, or an image cannot be sent.
-        ConfigurationError: An svg is to be sent, and its extra is missing; or the model is no name.
+        ConfigurationError: The model is no name.
     """
     own = config.services.own
     check_question(own)
@@ -137,8 +136,7 @@ async def send_question(client: ClientParts, plan: Plan) -> ChatResponse:
 
 def _sendable(config: ClientConfig, image: Image) -> Image:
     """Return the image as the service takes it, at most 2048 pixels large."""
-    still = still_of(image) if image.format == "svg" else image
-    found = resolve(still, field="images", fetch=config.fetch)
+    found = resolve(image, field="images", fetch=config.fetch)
     if isinstance(found, FileRef):
         raise AssertionError("an Image is never the id of a file")
     return found.thumbnail(_EDGE)

@@ -24,12 +24,10 @@ from gptimage.errors import (
     ApiError,
     ConfigurationError,
     GptImageError,
-    ImageDecodeError,
     InvalidRequestError,
     StoreError,
 )
 from gptimage.image.image import Image
-from gptimage.image.svg_still import still_of
 from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage.providers.base import Exchange
 from gptimage.providers.openai.responses import Ask
@@ -330,17 +328,6 @@ class ConversationSession:
             return (last,) if changes else ()
         if inputs.images and not carried:
             return inputs.images
-        if last.format == "svg":
-            try:
-                last = still_of(last)
-            except (ConfigurationError, ImageDecodeError) as error:
-                raise InvalidRequestError(
-                    "the last image is an svg, which the service does not take as input, and no "
-                    f"png could be made of it here ({error}); or save it as png with a drawing "
-                    "tool and pass it as an input image of a new conversation",
-                    field="images",
-                    allowed=API_FORMATS,
-                ) from error
         proved = resolve(last, field="images", fetch=self.saver.core.fetch)
         return (*inputs.images, proved) if inputs.mask is not None else (proved, *inputs.images)
 

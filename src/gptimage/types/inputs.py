@@ -16,11 +16,12 @@ from attrs import evolve
 
 from gptimage._internal.keywords import is_async
 from gptimage._internal.text import reason
-from gptimage.errors import ImageDecodeError, InvalidRequestError
+from gptimage.errors import ConfigurationError, ImageDecodeError, InvalidRequestError
 from gptimage.image.formats import jpeg_segments
 from gptimage.image.image import Image, ImageSource
 from gptimage.image.lookalike import lookalike
 from gptimage.image.protocols import BinaryFile, PilImage
+from gptimage.image.svg_still import still_of
 from gptimage.secrets import display_url
 from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.record import Record
@@ -65,7 +66,8 @@ def resolve(
     """Read one image, wherever it is, and prove that it is one.
 
     The whole image is decoded, about 50 ms for 4 million pixels. One in a format the service
-    does not take is made a png (its first frame, where it is animated), and one of 50 MB or more
+    does not take is made a png (its first frame, where it is animated; an svg needs the extra
+    ``svg``, and cannot be a mask or a markup), and one of 50 MB or more
     is made smaller; `Image.original` is then the one given. An uploaded file is
     passed on unseen. A text is a URL when it starts like one; the id of an uploaded file
     when it is ``file-`` and 8 or more letters, digits, ``_`` or ``-``, and no file has that
@@ -79,7 +81,8 @@ def resolve(
         formats: Formats to accept, or None for all that Pillow reads (masks).
 
     Raises:
-        InvalidRequestError: There is no such file, or it holds no whole image, or an svg.
+        InvalidRequestError: There is no such file, or it holds no whole image, or an svg
+            that cannot be drawn here.
         FetchError: A URL was refused, or its download failed.
     """
     if is_sdk_file(source):
@@ -378,13 +381,16 @@ def _prove(image: Image, formats: Collection[str] | None) -> Image:
 
     Then `Image.original` is the one given, which the plan tells about.
     """
+    sends = formats is not None and set(formats) == set(API_FORMATS)
     if image.format == "svg":
-        advice = "which is never drawn here: save it as png first"
-        raise _RefusedError(f"is an svg, {advice}", _allowed(formats))
+        # The pixels of a mask or a markup are those of an image: another size means another place.
+        if not sends:
+            raise _RefusedError("is an svg: save it as png first", _allowed(formats))
+        return _still(image)
     image.verify()
     sent = image
     if formats is not None and image.format not in formats:
-        if set(formats) != set(API_FORMATS):  # a markup, whose transparency is its meaning
+        if not sends:  # a markup, whose transparency is its meaning
             raise _RefusedError(
                 f"is a {image.format or 'image of an unknown kind'}, and {', '.join(formats)} "
                 "is taken: save it in that format first",
@@ -398,6 +404,18 @@ def _prove(image: Image, formats: Collection[str] | None) -> Image:
             raise _too_large(f"{image.nbytes:,} bytes")
         sent = sent.shrink(MAX_BYTES * 4 // 5)
     return image if sent is image else evolve(sent, original=image)
+
+
+def _still(svg: Image) -> Image:
+    """The svg as png, as the service takes none."""
+    try:
+        return still_of(svg)
+    except (ConfigurationError, ImageDecodeError) as error:
+        raise _RefusedError(
+            "is an svg, which the service does not take as input, and no png could be made of it "
+            f"here ({error}); or save it as png with a drawing tool",
+            API_FORMATS,
+        ) from error
 
 
 def _first_of_several(image: Image) -> Image:

@@ -406,6 +406,8 @@ def size_of_first(images: Sequence[Image | FileRef]) -> Size:
             value=SAME_SIZE,
             allowed="a size such as '1024x1024'",
         )
+    if first.original is not None and first.original.format == "svg" and first.original.size:
+        return Size(*first.original.size)  # a still of another size is sent of it
     return Size(*oriented_size(first.data, first.format))
 
 

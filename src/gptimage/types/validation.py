@@ -137,6 +137,14 @@ def _images(request: Edit) -> None:
             if each is not None and not isinstance(each, kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
                 allowed = " or ".join(kind.__name__ for kind in kinds)
                 raise refuse(name, each, "it must be read first, as edit() does", allowed)
+    first = request.images[0]
+    if not isinstance(first, Image) or first.original is None:
+        return
+    if first.original.format == "svg" and first.original.size != first.size:
+        for name in ("mask", "markup"):
+            if getattr(request, name) is not None:
+                problem = "its pixels are not those of the png that is sent for an svg"
+                raise refuse(name, f"a {name}", problem, "with the svg saved as png first")
 
 
 def _outside(request: Edit) -> None:
