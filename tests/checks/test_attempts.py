@@ -164,6 +164,37 @@ def test_drift_is_of_the_edit_that_is_drawn(options: dict[str, Any], passed: boo
     assert (passed, 1 if passed else 2) == (found.passed, len(found))
 
 
+@pytest.mark.parametrize("size", [(320, 240), (1000, 667), (1023, 769), (1200, 630), (1024, 1024)])
+@pytest.mark.parametrize(
+    ("drift", "passed"), [(None, True), ({"repaint": 24}, False), ({"shift": 3}, False)]
+)
+def test_scaling_alone_is_no_drift(size: tuple[int, int], drift: Any, passed: bool) -> None:
+    """What is drawn in a legal size and scaled back has changed only where something did."""
+    with ImageClient.sandbox(Sandbox(draw="scene")) as client:
+        photo = client.generate("A fox", size="1536x1024").image.fit(*size)
+    mask = Mask.from_box((8, 8, 24, 24))
+    with ImageClient.sandbox(Sandbox(draw="plain", drift=drift)) as client:
+        found = client.until("A hat", photo, mask=mask, checks=[Drift()], most=1, size="same")
+
+    assert (found.image.size, found.passed) == (size, passed)
+    assert found.result.drift is not None
+    assert (found.result.drift < 0.01) == passed
+
+
+@pytest.mark.parametrize("outside", [None, "keep"])
+def test_scaling_of_what_is_put_back_is_no_drift(outside: Any) -> None:
+    """It is the original's pixels again, and not those of the original scaled twice."""
+    with ImageClient.sandbox(Sandbox(draw="scene")) as client:
+        photo = client.generate("A fox", size="1536x1024").image.fit(1000, 667)
+    mask = Mask.from_box((8, 8, 24, 24))
+    with ImageClient.sandbox(Sandbox(draw="plain", drift={"repaint": 24})) as client:
+        found = client.until(
+            "A hat", photo, mask=mask, checks=[Drift()], most=1, size="same", outside=outside
+        )
+
+    assert found.passed == (outside == "keep")
+
+
 @pytest.mark.parametrize("checks", [[Drift()], {Drift()}, Drift(), [Pixels("9x9")]])
 def test_open_files_are_read_once_for_all_attempts(checks: Any) -> None:
     """The second attempt has them, too, and drift is found in whatever holds the checks."""

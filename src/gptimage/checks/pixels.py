@@ -290,7 +290,8 @@ class Drift(PixelCheck):
     def __call__(self, image: Image) -> CheckResult:
         """Compare the image with the first one outside the mask."""
         self.prepare()
-        changed = drift(image, cast("Image", self.first), cast("Mask", self.mask))
+        drawn = None if image.original is None else image.original.size
+        changed = drift(image, cast("Image", self.first), cast("Mask", self.mask), drawn=drawn)
         says = f"{changed:.1%} of what the mask protects changed"
         passed = changed <= self.most
         if not passed:

@@ -79,10 +79,13 @@ def keep_outside(
         ImageDecodeError: An image is broken, or an svg.
         InvalidRequestError: The mask does not fit the original.
     """
-    new, old, protected = _aligned(edited, first, mask, size)
+    new, old, scaled, protected = _aligned(edited, first, mask, size)
     solid = protected.point(_ONLY_OPAQUE)
-    changed = shares(changes(old, new), TOLERANCE, solid).changed
-    moved = moved_by(old, new, solid) if changed > _UNMOVED else None
+    differs = changes(old, new)
+    changed = _changed(differs, new, scaled, solid)
+    moved = None
+    if shares(differs, TOLERANCE, solid).changed > _UNMOVED:
+        moved = moved_by(old, new, solid)
     if moved is not None:
         same = size is None or edited.size == size
         image = edited if same else edited.fit(*size, quality=quality) if size else edited
@@ -102,31 +105,64 @@ def keep_outside(
     return KeptOutside(image=evolve(Image.from_bytes(data), original=edited), drift=changed)
 
 
-def drift(edited: Image, first: Image, mask: Mask, *, size: tuple[int, int] | None = None) -> float:
+def drift(
+    edited: Image,
+    first: Image,
+    mask: Mask,
+    *,
+    size: tuple[int, int] | None = None,
+    drawn: tuple[int, int] | None = None,
+) -> float:
     """Return the share of the protected pixels that changed, 0 to 1.
 
-    A pixel changed when a channel differs by more than 8 of 255. Both are compared in ``size``
-    pixels, as `keep_outside` does; in those of ``edited`` when left out.
+    A pixel changed when a channel differs by more than 8 of 255, from the original and from the
+    original scaled to what was drawn and back: scaling alone is no change. Both are compared in
+    ``size`` pixels, as `keep_outside` does; in those of ``edited`` when left out.
+
+    Args:
+        edited: What the service made of it.
+        first: The original.
+        mask: Where it may change.
+        size: Pixels in which both are compared.
+        drawn: Pixels that the service drew; those of ``edited`` when left out.
 
     Raises:
         ImageDecodeError: An image is broken, or an svg.
         InvalidRequestError: The mask does not fit the original.
     """
-    new, old, protected = _aligned(edited, first, mask, size)
-    return shares(changes(old, new), TOLERANCE, protected.point(_ONLY_OPAQUE)).changed
+    new, old, scaled, protected = _aligned(edited, first, mask, size, drawn)
+    return _changed(changes(old, new), new, scaled, protected.point(_ONLY_OPAQUE))
+
+
+def _changed(differs: Pil, new: Pil, scaled: Pil | None, solid: Pil) -> float:
+    from PIL import ImageChops
+
+    if scaled is not None:
+        differs = ImageChops.darker(differs, changes(scaled, new))
+    return shares(differs, TOLERANCE, solid).changed
 
 
 def _aligned(
-    edited: Image, first: Image, mask: Mask, size: tuple[int, int] | None
-) -> tuple[Pil, Pil, Pil]:
-    """Return both images and the opacity of the mask, all of one size."""
+    edited: Image,
+    first: Image,
+    mask: Mask,
+    size: tuple[int, int] | None,
+    drawn: tuple[int, int] | None = None,
+) -> tuple[Pil, Pil, Pil | None, Pil]:
+    """Return the edit, the original, that as drawn and scaled back, and the mask's opacity.
+
+    All have one size; the third is None where nothing was scaled after it was drawn.
+    """
     new, old = (decode(each.data, each.format) for each in (edited, first))
     protected = opacity(mask, old.size).point(_CLEAN)
+    drawn, scaled = drawn or new.size, None
     if size is not None and new.size != size:
         new = cover(new, *size)
+    if drawn != new.size:
+        scaled = cover(cover(old, *drawn), *new.size)
     if old.size != new.size:
         old, protected = (cover(each, *new.size) for each in (old, protected))
-    return new, old, protected
+    return new, old, scaled, protected
 
 
 _CLEAN: Final = [0] * 8 + list(range(8, 248)) + [255] * 8
