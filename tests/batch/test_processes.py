@@ -19,6 +19,7 @@ from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import Store
 from gptimage.transport.http import HttpRequest
 from tests.batch.helpers import Meddling, fox, line, made, uploaded
+from tests.processes import start_python
 
 
 CHILD = """
@@ -103,8 +104,8 @@ def start(
     server: SandboxServer, folder: Path, mark: str = "", when: int = 0
 ) -> subprocess.Popen[str]:
     """A process that does everything, or dies the nth time it comes somewhere."""
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(folder), mark, str(when)],
+    return start_python(
+        ["-c", CHILD, str(folder), mark, str(when)],
         env={**os.environ, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-x"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -163,8 +164,8 @@ def test_two_processes_read_one_batch(server: SandboxServer, folder: Path) -> No
     with client:
         client.submit_batch([fox(number) for number in range(6)], state=folder / "batch.json")
     readers = [
-        subprocess.Popen(
-            [sys.executable, "-c", READER, str(folder)],
+        start_python(
+            ["-c", READER, str(folder)],
             env={**os.environ, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-x"},
             stdout=subprocess.PIPE,
             text=True,

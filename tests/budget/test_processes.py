@@ -6,7 +6,6 @@ import json
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from gptimage.budget.accounts import CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError
+from tests.processes import start_python
 
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -30,9 +30,11 @@ class Worker:
     """A process that spends, once it is told to go."""
 
     def __init__(self, mode: str, path: Path, limit: str, count: int, seed: int) -> None:
-        command = [sys.executable, str(WORKER), mode, str(path), limit, str(count), str(seed)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        self.process = start_python(
+            [WORKER, mode, path, limit, str(count), str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def line(self) -> str:

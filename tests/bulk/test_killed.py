@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ import pytest
 
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.transport.http import HttpRequest
+from tests.processes import start_python
 
 
 RUN = """
@@ -90,11 +90,9 @@ def asked(sandbox: Sandbox) -> Counter[int]:
 @contextmanager
 def running(kind: str, url: str, limit: int, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A run of all requests in a process of its own."""
-    command = [sys.executable, "-c", RUN, kind, url, f"{limit}", json.dumps(REQUESTS)]
+    command = ["-c", RUN, kind, url, f"{limit}", json.dumps(REQUESTS)]
     env = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=folder, env=env
-    ) as process:
+    with start_python(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=env) as process:
         yield process
 
 

@@ -26,6 +26,7 @@ from gptimage.cache.base import FlightResult, LeaseHeld, NewReply
 from gptimage.cache.disk import DiskCache
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError
+from tests.processes import start_python
 
 
 KEY = "g1:" + "a" * 64
@@ -241,9 +242,9 @@ def test_many_processes_may_open_a_new_cache_at_once(root: Path) -> None:
         "key = 'g1:' + sys.argv[2] * 8; sys.stdin.readline();"
         "cache.put(key, CacheEntry(body=b'x')); cache.record_use(key, hits=1)"
     )
-    command = [sys.executable, "-W", "error", "-c", code, str(root)]
     processes = [
-        subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE) for number in range(6)
+        start_python(["-W", "error", "-c", code, root, str(number)], stdin=subprocess.PIPE)
+        for number in range(6)
     ]
     time.sleep(1)
     for process in processes:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,6 +17,7 @@ import pytest
 
 from gptimage.cache import Cache
 from gptimage.cache.redis import RedisCache
+from tests.processes import start_python
 
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -28,9 +28,11 @@ class Worker:
     """A process that asks through a cache, once it is told to go."""
 
     def __init__(self, mode: str, kind: str, place: str, url: str, count: int, prefix: str) -> None:
-        command = [sys.executable, str(WORKER), mode, kind, place, prefix, url, str(count)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        self.process = start_python(
+            [WORKER, mode, kind, place, prefix, url, str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def ready(self) -> None:

@@ -24,12 +24,13 @@ from gptimage.cli.main import exit_code, main
 from gptimage.cli.output import Target, keep_what_came, save_one, target
 from gptimage.cli.parser import build_parser
 from gptimage.sandbox import Sandbox, SandboxServer
+from tests.processes import run_python
 
 
 FAST = ("--quality", "low", "--size", "1024x1024")
 SNOW = "雪の中の狐"
 FULL = Path("/dev/full")
-REDUCED = [sys.executable, "-m", "gptimage", "generate", SNOW, *FAST, "--sandbox"]
+REDUCED = ["-m", "gptimage", "generate", SNOW, *FAST, "--sandbox"]
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +52,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "gptimage", *words]
-    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, check=False)
+    return run_python(["-m", "gptimage", *words], env={**os.environ, **env})
 
 
 # --------------------------------------------------------------- what is printed
@@ -88,7 +88,7 @@ def test_streams_may_be_missing(closed: str) -> None:
 def test_a_full_disk_behind_standard_output() -> None:
     """The image is written; that its name could not be is told by a code of its own."""
     with FULL.open("wb") as full:
-        done = subprocess.run(REDUCED, stdout=full, stderr=subprocess.PIPE, check=False)
+        done = run_python(REDUCED, stdout=full)
 
     assert (done.returncode, Path(f"{SNOW}.png").is_file()) == (5, True)
     assert b"standard output cannot be written: No space left" in done.stderr
@@ -99,7 +99,7 @@ def test_a_full_disk_behind_standard_output() -> None:
 def test_a_full_disk_behind_standard_error() -> None:
     """Messages that cannot be written are no reason to fail."""
     with FULL.open("wb") as full:
-        done = subprocess.run(REDUCED, stderr=full, stdout=subprocess.PIPE, check=False)
+        done = run_python(REDUCED, stderr=full)
 
     assert (done.returncode, b"1024x1024 png" in done.stdout) == (0, True)
 
@@ -176,9 +176,7 @@ def test_an_image_nobody_reads_is_kept() -> None:
     """When the reader of the pipe is gone, the image is in a file, and its place is said."""
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [*REDUCED, "-o", "-"], stdout=writing, stderr=subprocess.PIPE, check=False
-    )
+    done = run_python([*REDUCED, "-o", "-"], stdout=writing)
     os.close(writing)
 
     assert (done.returncode, Image.from_path(f"{SNOW}.png").format) == (5, "png")
@@ -283,16 +281,15 @@ def test_an_empty_argument_is_refused_by_name(
 @pytest.mark.parametrize("data", ["\ufeffA fox".encode(), "A fox".encode("utf-16"), b"A fox\r\n"])
 def test_a_prompt_of_a_pipe_has_no_byte_order_mark(data: bytes) -> None:
     """What a pipe of Windows puts in front is no part of the prompt."""
-    command = [sys.executable, "-m", "gptimage", "generate", "-", "--sandbox", *FAST]
+    command = ["-m", "gptimage", "generate", "-", "--sandbox", *FAST]
 
-    assert subprocess.run(command, input=data, capture_output=True, check=False).returncode == 0
+    assert run_python(command, input=data).returncode == 0
     assert [each.name for each in Path().iterdir()] == ["a-fox.png"]
 
 
 def test_a_prompt_that_is_no_text_is_refused() -> None:
     """Bytes in no known encoding are refused before anything is sent."""
-    command = [sys.executable, "-m", "gptimage", "generate", "-", "--sandbox"]
-    done = subprocess.run(command, input=b"Gr\xfcn", capture_output=True, check=False)
+    done = run_python(["-m", "gptimage", "generate", "-", "--sandbox"], input=b"Gr\xfcn")
 
     assert (done.returncode, b"is not UTF-8 text; nothing was sent" in done.stderr) == (2, True)
 
@@ -300,8 +297,7 @@ def test_a_prompt_that_is_no_text_is_refused() -> None:
 @pytest.mark.parametrize("prompt", [b"fox \xf0\x9f", "fox \ud83d".encode("utf-8", "surrogatepass")])
 def test_half_an_emoji_is_refused(prompt: bytes) -> None:
     """Half a letter, as programs that cut text leave it, is refused by name."""
-    command = [sys.executable.encode(), b"-m", b"gptimage", b"generate", prompt, b"--sandbox"]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = run_python(["-m", "gptimage", "generate", prompt, "--sandbox"])
 
     assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
     assert b"prompt" in done.stderr
@@ -338,10 +334,8 @@ def test_what_no_place_takes_is_said(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
         "sys.exit(main(draw))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        check=False,
-        capture_output=True,
+    ended = run_python(
+        ["-c", program],
         text=True,
         cwd=tmp_path,
         env={**os.environ, "GPTIMAGE_SANDBOX": "1", "HOME": str(tmp_path)},

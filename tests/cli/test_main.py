@@ -27,6 +27,7 @@ from gptimage.cli.options import options_from_args
 from gptimage.cli.output import Target, save, target
 from gptimage.cli.parser import build_parser, command_table
 from gptimage.sandbox import Sandbox, SandboxServer
+from tests.processes import start_python
 
 
 FAST = ("--quality", "low", "--size", "1024x1024")
@@ -353,8 +354,8 @@ def test_broken_pipe_is_quiet() -> None:
 def test_interrupt_says_what_it_may_have_cost(service: Sandbox) -> None:
     """Ctrl-C during a call ends with 130 and a word about the bill."""
     service.latency = 30
-    with subprocess.Popen(
-        script("generate", "A red fox"), stderr=subprocess.PIPE, text=True
+    with start_python(
+        ["-m", "gptimage", "generate", "A red fox"], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from gptimage.cli.many import Rows
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import Store
 from gptimage.transport.http import HttpRequest
+from tests.processes import start_python
 
 
 FAST = ("--sandbox", "--quality", "low", "--size", "1024x1024")
@@ -201,8 +201,8 @@ def many_of(server: SandboxServer, *more: str) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
     words = ("many", "run.jsonl", "-o", "out", "--quality", "low", *more)
-    return subprocess.Popen(
-        [sys.executable, "-m", "gptimage", *words],
+    return start_python(
+        ["-m", "gptimage", *words],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

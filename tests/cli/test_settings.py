@@ -17,6 +17,7 @@ from gptimage import Image, Store
 from gptimage.cli.main import main
 from gptimage.cli.parser import build_parser, command_table
 from gptimage.sandbox import Sandbox, SandboxServer
+from tests.processes import run_python
 
 
 FAST = ("--quality", "low", "--size", "1024x1024")
@@ -446,8 +447,8 @@ def test_names_that_would_be_mixed_up_are_refused(
 @pytest.mark.parametrize("text", ['"A fox"\n', "prompt;n\nA fox;1\n", "prompt\tn\nA fox\t1\n"])
 def test_standard_input_is_a_table_or_jsonl(text: str, tmp_path: Path) -> None:
     """``-`` reads either, and tells them apart."""
-    command = [sys.executable, "-m", "gptimage", "many", "-", *FAST, "-o", "out"]
-    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+    command = ["-m", "gptimage", "many", "-", *FAST, "-o", "out"]
+    done = run_python(command, input=text, text=True)
 
     assert done.returncode == 0, done.stderr
     assert [each.name for each in Path("out").iterdir()] == ["000001-a-fox.png"]
@@ -455,10 +456,8 @@ def test_standard_input_is_a_table_or_jsonl(text: str, tmp_path: Path) -> None:
 
 def test_messages_name_standard_input() -> None:
     """Not the temporary copy it was read into."""
-    command = [sys.executable, "-m", "gptimage", "many", "-", *FAST, "--dry-run"]
-    done = subprocess.run(
-        command, input="prompt,sise\nA,b\n", text=True, capture_output=True, check=False
-    )
+    command = ["-m", "gptimage", "many", "-", *FAST, "--dry-run"]
+    done = run_python(command, input="prompt,sise\nA,b\n", text=True)
 
     assert done.returncode == 2
     assert "standard input has columns that are no parameters: 'sise'" in done.stderr
@@ -475,9 +474,7 @@ def test_messages_name_standard_input() -> None:
 )
 def test_a_misspelt_word_is_answered_with_the_one_meant(words: list[str], meant: str) -> None:
     """Of a command, a sub-command or an option."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gptimage", *words], text=True, capture_output=True, check=False
-    )
+    done = run_python(["-m", "gptimage", *words], text=True)
 
     assert done.returncode == 2
     assert f"did you mean {meant}?" in done.stderr

@@ -19,6 +19,7 @@ from gptimage.cli.parser import build_parser
 from gptimage.cli.values import moment, size
 from gptimage.sandbox import Sandbox
 from gptimage.store import PendingReplies, Store, reader
+from tests.processes import run_python
 
 
 Run = Callable[..., Any]
@@ -406,9 +407,9 @@ def test_a_warning_is_a_sentence(store: Store, make: Any, tmp_path: Path) -> Non
         file.unlink()
     assert path is not None
     folder = next(each for each in path.parents if each.parent == tmp_path)
-    command = [sys.executable, "-m", "gptimage", "history", "--store", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_python(["-m", "gptimage", "history", "--store", folder], text=True)
 
+    assert done.returncode == 0
     (note,) = done.stderr.splitlines()
     assert note.startswith("note: the index ")
     assert note.endswith(" rebuilt from 1 sidecars")

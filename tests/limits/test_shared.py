@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from gptimage import ConfigurationError
 from gptimage.limits import Limits, WindowLimiter
 from gptimage.limits.headers import Kind
 from gptimage.limits.window import SPAN
+from tests.processes import start_python
 
 
 pytest.importorskip("pyrate_limiter")
@@ -56,10 +56,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_processes_count_together(place: str) -> None:
     """Four processes that ask at once get exactly what the limit allows, together."""
-    command = [sys.executable, "-W", "error", "-c", WORKER, place]
+    command = ["-W", "error", "-c", WORKER, place]
     pipe = subprocess.PIPE
     workers = [
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)
+        start_python(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)
     ]
     for worker in workers:
         assert worker.stdout

@@ -27,10 +27,14 @@ from gptimage_mcp.__main__ import build_parser, main
 from gptimage_mcp.config.settings import ROWS
 from gptimage_mcp.install.clients import CLIENTS
 from tests.mcp.harness import Slow
+from tests.processes import run_python, start_python
 
 
 SECRET = "sk-very-secret"
 MODULE = (sys.executable, "-m", "gptimage_mcp")
+FORK = MODULE[1:]
+"""The same as a fork of a process that has imported it; tests of how it starts use the other."""
+
 PATIENCE = 120.0
 """Seconds; only a hanging process takes so long."""
 
@@ -109,10 +113,11 @@ def account(tmp_path: Path) -> dict[str, str]:
 
 @contextmanager
 def serving(
-    environment: dict[str, str], command: Sequence[str] = MODULE, folder: Path = READ_ONLY
+    environment: dict[str, str], command: Sequence[str] = FORK, folder: Path = READ_ONLY
 ) -> Iterator[Server]:
     """A server that is running, and is gone afterwards whatever happens."""
-    with subprocess.Popen(
+    start: Any = start_python if command[0] == FORK[0] else subprocess.Popen
+    with start(
         command,
         cwd=folder,
         env=environment,
@@ -128,19 +133,19 @@ def serving(
 
 
 def ended(
-    environment: dict[str, str], *words: str, command: Sequence[str] = MODULE
+    environment: dict[str, str], *words: str, command: Sequence[str] = FORK
 ) -> subprocess.CompletedProcess[str]:
     """A run that ends by itself."""
-    return subprocess.run(
-        [*command, *words],
-        cwd=READ_ONLY,
-        env=environment,
-        text=True,
-        input="",
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    options: dict[str, Any] = {
+        "cwd": READ_ONLY,
+        "env": environment,
+        "text": True,
+        "input": "",
+        "timeout": PATIENCE,
+    }
+    if command == FORK:
+        return run_python([*command, *words], **options)
+    return subprocess.run([*command, *words], **options, capture_output=True, check=False)
 
 
 # ------------------------------------------------------------------ stdio
@@ -148,7 +153,7 @@ def ended(
 
 def test_it_works_in_a_read_only_folder(account: dict[str, str], tmp_path: Path) -> None:
     """Wherever a client starts it, it answers, draws, and saves among the account's pictures."""
-    with serving(account) as server:
+    with serving(account, MODULE) as server:
         assert server.greet()["serverInfo"]["name"] == "gptimage"
         tools = {each["name"] for each in server.ask("tools/list")["tools"]}
         drawn = server.ask("tools/call", name="generate_image", arguments={"prompt": "A fox"})
@@ -431,7 +436,7 @@ def health(url: str) -> int:
 def test_http_answers_and_ends(account: dict[str, str]) -> None:
     """`--http` listens, says where in its log, and SIGTERM ends it; stdout stays empty."""
     account |= {"GPTIMAGE_PORT": "0"}
-    with serving(account, (*MODULE, "--http")) as server:
+    with serving(account, (*FORK, "--http")) as server:
         assert server.process.stderr is not None
         received = ""
         while "startup complete" not in received:

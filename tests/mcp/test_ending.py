@@ -19,6 +19,7 @@ import gptimage
 from gptimage.sandbox import SandboxServer
 from gptimage_mcp.jobs.journal import Entry, Journal
 from tests.mcp.harness import JOBS, Slow, result_json, server_fixture
+from tests.processes import start_python
 
 
 Process = subprocess.Popen[str]
@@ -38,7 +39,6 @@ def server(folder: Path, service: Slow, **settings: str) -> Generator[Process]:
     """A server process in a group of its own, after the handshake."""
     env = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OPENAI_API_KEY": "sk-of-nobody",
         "GPTIMAGE_STORE": str(folder / "store"),
         "GPTIMAGE_LEDGER": str(folder / "spend.sqlite"),
@@ -47,8 +47,8 @@ def server(folder: Path, service: Slow, **settings: str) -> Generator[Process]:
     }
     with SandboxServer(sandbox=service) as door:
         env |= {"OPENAI_BASE_URL": door.base_url, **settings}
-        with subprocess.Popen(
-            [sys.executable, "-m", "gptimage_mcp"],
+        with start_python(
+            ["-m", "gptimage_mcp"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

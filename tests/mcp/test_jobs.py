@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -47,6 +46,7 @@ from tests.mcp.harness import (
     text,
 )
 from tests.mcp.http_helpers import serving
+from tests.processes import start_python
 
 
 HANDLE = re.compile(r"job_[0-9a-f]{32}")
@@ -880,13 +880,8 @@ def killed(folder: Path, *, saved: bool = False, before: Callable[[str], bool]) 
     program = KILLED.format(
         root=root, folder=str(folder), arguments={"prompt": "A fox", **CHEAP}, saved=saved
     )
-    env = {**os.environ, "PYTHONPATH": f"{root}/src"}
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=env,
+    with start_python(
+        ["-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         handle = ""

@@ -18,6 +18,7 @@ import pytest
 from gptimage import Image, ImageNotFoundError
 from gptimage.store import Store
 from gptimage.store.names import find_id
+from tests.processes import start_python
 
 
 WORKER = Path(__file__).parent / "workers" / "busy.py"
@@ -31,10 +32,8 @@ KEPT = 30
 
 def start(folder: Path, promises: Path, rounds: int, prune_to: int) -> subprocess.Popen[bytes]:
     """Start a process that saves, pins and prunes."""
-    arguments = [str(folder), str(promises), str(rounds), str(prune_to)]
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", str(WORKER), *arguments], stderr=subprocess.PIPE
-    )
+    arguments = [folder, promises, str(rounds), str(prune_to)]
+    return start_python(["-W", "error", WORKER, *arguments], stderr=subprocess.PIPE)
 
 
 class Forker:

@@ -21,6 +21,7 @@ from gptimage.errors import ConfigurationError
 from gptimage.sandbox import Sandbox
 from gptimage.store import FileBlobs, PendingReplies, Store, note_of
 from tests.factories import image as plain
+from tests.processes import start_python
 
 
 NOW = timedelta(0)
@@ -228,8 +229,8 @@ def test_two_recoveries_at_once_save_each_picture_once(
         )
         failed_save(store, make.result(), monkeypatch)
     recoverers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RECOVERER, store.location],
+        start_python(
+            ["-c", RECOVERER, store.location],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -6,8 +6,6 @@ import logging
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +34,7 @@ from gptimage.workers import (
 from gptimage.workers.job import JobOutput, JobRecord
 from gptimage.workers.job_store import JobStore, change
 from gptimage.workers.redis_store import RedisJobStore
+from tests.processes import start_python
 from tests.store.azurite import Azurite
 from tests.workers.helpers import Clock
 
@@ -152,8 +151,7 @@ def test_no_change_of_a_process_is_lost(
         place = ["blobs", str(tmp_path / "jobs"), ""]
     else:
         place = ["redis", request.getfixturevalue("redis_url"), f"{request.node.name}:"]
-    command = [sys.executable, "-W", "error", "-c", WORKER, *place, "50"]
-    workers = [subprocess.Popen(command) for _ in range(4)]
+    workers = [start_python(["-W", "error", "-c", WORKER, *place, "50"]) for _ in range(4)]
 
     assert [worker.wait() for worker in workers] == [0] * 4
     found = job_store.read("a")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from gptimage.cache import Cache
 from gptimage.sandbox import SandboxServer
 from gptimage.store import Store
 from gptimage.workers import SqliteJobStore, run_job
+from tests.processes import start_python
 from tests.workers.helpers import JOB
 
 
@@ -47,7 +46,7 @@ def test_a_killed_process_is_paid_once(tmp_path: Path, deadly: str, status: str)
         if deadly == "the call":
             server.sandbox.fail_next("timeout")
         arguments = [server.base_url, str(tmp_path), json.dumps(JOB)]
-        worker = subprocess.Popen([sys.executable, "-W", "error", "-c", WORKER, *arguments])
+        worker = start_python(["-W", "error", "-c", WORKER, *arguments])
         if deadly == "the call":
             while not server.sandbox.requests:
                 assert worker.poll() is None
