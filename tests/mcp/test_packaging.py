@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -197,11 +198,16 @@ def test_mcpb_packs_the_bundle(npx: str, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(BUNDLE, folder)
 
-    for words in (("validate", str(folder / "manifest.json")), ("pack", str(folder), str(out))):
-        done = subprocess.run(
-            [npx, "--yes", MCPB, *words], check=False, capture_output=True, text=True, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    steps = (("validate", folder / "manifest.json"), ("pack", folder, out))
+    both = " && ".join(f"mcpb {shlex.join(map(str, words))}" for words in steps)
+    done = subprocess.run(
+        [npx, "--yes", "--package", MCPB, "--call", both],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
     with zipfile.ZipFile(out) as bundle:
         names = sorted(bundle.namelist())
