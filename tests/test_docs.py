@@ -2,11 +2,13 @@
 
 Each page is run like a reader would: its Python blocks one after the other as one program,
 then its shell blocks in one shell in the same folder, against a sandbox over HTTP. A block that
-cannot be run here has a comment with the reason in front: ``<!-- not run: reason -->``.
+cannot be run here has a comment with the reason in front: ``<!-- not run: reason -->``. The README
+runs in new processes, the pages in forked ones (`tests/processes.py`).
 """
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -24,6 +26,7 @@ import pytest
 import gptimage
 from gptimage.cli.parser import build_parser
 from gptimage.sandbox import Sandbox, SandboxServer
+from tests.processes import can_fork, forking_command, run_python
 
 
 REPOSITORY = Path(__file__).parents[1]
@@ -40,6 +43,7 @@ BLOCK = re.compile(
 PRINTED = re.compile(r"^```\n\nprints\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """What a page says that the block before it prints."""
 RUNNABLE = {"python", "sh"}
+COMMANDS = ("gptimage", "gptimage-mcp")
 KNOWN = RUNNABLE | {"toml", "text", "json", "yaml"}
 
 
@@ -92,35 +96,75 @@ def reader(tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
-def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
-    """Run a program in a folder; what it printed, or a failed test that shows it."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+def run(program: Path, folder: Path, environment: dict[str, str], *, anew: bool = False) -> str:
+    """Run a program in a folder; what it printed, or a failed test that shows it.
+
+    Unless it is run anew, it is a fork that has imported everything, and so is each command of a
+    shell.
+    """
+    options: dict[str, Any] = {
+        "cwd": folder,
+        "env": environment,
+        "text": True,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
+    if program.suffix == ".sh":
+        command = ["bash", "-euo", "pipefail", program]
+        if not anew and can_fork(environment):
+            commands = folder / ".commands"
+            commands.mkdir()
+            options["pass_fds"] = {forking_command(commands / each) for each in COMMANDS}
+            environment = {**environment, "PATH": f"{commands}{os.pathsep}{environment['PATH']}"}
+        done = subprocess.run(command, **{**options, "env": environment}, check=False)
+    elif anew:
+        done = subprocess.run([sys.executable, program], **options, check=False)
+    else:
+        assert not_imported(program.read_text(encoding="utf-8")) == set()
+        done = run_python([program], **options)
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def not_imported(code: str) -> set[str]:
+    """The modules that a program takes from their package, though it does not import them.
+
+    A fork finds them, but a new process may not.
+    """
+    nodes = list(ast.walk(ast.parse(code)))
+    imported = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    taken = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    packages = {name for name in imported if hasattr(importlib.import_module(name), "__path__")}
+    return {
+        each
+        for each in taken - imported
+        if each.rpartition(".")[0] in packages and importlib.util.find_spec(each) is not None
+    }
+
+
+def test_a_missing_import_would_be_noticed() -> None:
+    """The check of programs that are forked sees a module that is only there by chance."""
+    code = "import gptimage, os\nos.path\ngptimage.ImageClient\ngptimage.store.Store"
+
+    assert not_imported(code) == {"gptimage.store"}
+    assert not_imported(f"import gptimage.store\n{code}") == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_blocks_run(page: Path, tmp_path: Path, reader: dict[str, str]) -> None:
     """A page's Python blocks are one program that works, and so are then its shell blocks."""
     python, shell = program(page, "python"), program(page, "sh")
+    anew = page == PAGES[0]
     if python.strip():
         file = tmp_path / f"page_{page.stem}.py"  # `mcp.py` would be in the way of `import mcp`
         file.write_text(python, encoding="utf-8")
-        output = run([sys.executable, file.name], tmp_path, reader)
+        output = run(file, tmp_path, reader, anew=anew)
         promised = PRINTED.findall(page.read_text(encoding="utf-8"))
         assert [each for each in promised if each not in output] == []
     if shell.strip():
         file = tmp_path / f"page_{page.stem}.sh"
         file.write_text(shell, encoding="utf-8")
-        run(["bash", "-euo", "pipefail", file.name], tmp_path, reader)
+        run(file, tmp_path, reader, anew=anew)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -140,7 +184,7 @@ def test_blocks_are_known_kinds(page: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=name)
 def test_examples_run(example: Path, tmp_path: Path, reader: dict[str, str]) -> None:
     """An example works as it stands and leaves images behind."""
-    run([sys.executable, str(example)], tmp_path, reader)
+    run(example, tmp_path, reader)
 
     assert [path for path in tmp_path.rglob("*") if path.suffix in {".png", ".jpg", ".webp"}]
 
@@ -151,7 +195,7 @@ def test_notebooks_run(notebook: Path, tmp_path: Path, reader: dict[str, str]) -
     file = tmp_path / f"notebook_{notebook.stem}.py"
     file.write_text("\n".join(source for source, _ in cells(notebook)), encoding="utf-8")
 
-    run([sys.executable, file.name], tmp_path, reader)
+    run(file, tmp_path, reader)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
@@ -294,9 +338,9 @@ def test_prose_for_models_has_no_comments() -> None:
 
 def test_tables_are_those_of_the_library() -> None:
     """The tables of models, prices and client settings are what the library says today."""
-    done = subprocess.run([sys.executable, DOCS / "generate_tables.py", "--check"], check=False)
+    done = run_python([DOCS / "generate_tables.py", "--check"], text=True)
 
-    assert done.returncode == 0, "run docs/generate_tables.py"
+    assert done.returncode == 0, f"run docs/generate_tables.py\n{done.stderr}"
 
 
 def test_every_command_is_documented() -> None:
