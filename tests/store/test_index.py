@@ -439,6 +439,30 @@ def test_queries_use_their_indexes(filled: Store) -> None:
     assert [p for p in plans if p.startswith("SCAN") and "VIRTUAL TABLE" not in p] == ["SCAN p"]
 
 
+def test_writing_a_row_scans_no_table(filled: Store) -> None:
+    """A tag, and each of many rows of a reindex, costs the same in a large store."""
+    asked: list[str] = []
+    database_ = filled._context.index.database
+    filled.reindex(hashes=True)
+    newest = filled.history()[0].id
+
+    database_.write(lambda c: c.set_trace_callback(asked.append))
+    filled.tag(newest, "other")
+    database_.write(lambda c: c.set_trace_callback(None))
+    plans = [
+        row[3]
+        for statement in asked
+        if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+        for row in database_.read(
+            lambda c, s=statement: c.execute(f"EXPLAIN QUERY PLAN {s}").fetchall()
+        )
+    ]
+
+    assert any("hashes" in statement for statement in asked if statement.startswith("UPDATE"))
+    assert len(plans) >= 5
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []
+
+
 def test_totals_cost_the_same_for_any_number(tmp_path: Path, make: Any) -> None:
     """`stats` reads a few rows, however many images there are."""
     counts: list[int] = []

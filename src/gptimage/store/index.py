@@ -381,9 +381,10 @@ def _replace(connection: Connection, entry: IndexEntry, before: str | None, word
     made: list[tuple[bytes, str]] = []
     if row is not None:
         query = (
-            "SELECT p.sha256, h.hash FROM images p JOIN hashes h ON h.seq = p.seq WHERE p.seq = ?"
+            "SELECT p.sha256, h.hash FROM images p JOIN hashes h ON h.seq = p.seq "
+            "WHERE p.seq = ? AND h.hash <> ?"
         )
-        made = connection.execute(query, (row,)).fetchall()
+        made = connection.execute(query, (row, UNHASHED)).fetchall()
         _remove(connection, row, words)
     elif _has_id(connection, entry.record.id):
         return False  # of an image's files and a copy of them, somebody noted the other just now
@@ -398,7 +399,7 @@ def _replace(connection: Connection, entry: IndexEntry, before: str | None, word
 
 def _set_hash(connection: Connection, row: int, digest: bytes, hash: str) -> None:
     statement = """UPDATE hashes SET hash = ? WHERE hash = ? AND seq = ?
-        AND seq IN (SELECT seq FROM images WHERE sha256 = ?)"""
+        AND EXISTS (SELECT 1 FROM images p WHERE p.seq = hashes.seq AND p.sha256 = ?)"""
     connection.execute(statement, (hash, UNHASHED, row, digest))
 
 
