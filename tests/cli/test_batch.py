@@ -52,7 +52,7 @@ def test_the_whole_way(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> 
     sandbox.batches.lines_per_look = 2
     file = write({**fox(0), "tags": ["og"]}, {"prompt": "A fox", **CHEAP}, refused)
     assert run("submit", file) == 0
-    assert "go on with batch.json" in capsys.readouterr().out
+    assert "go on with gptimage batch wait batch.json" in capsys.readouterr().out
     assert run("status", "batch.json") == 0
     assert capsys.readouterr().out == "in_progress: 0 of 3 done\n"
     assert run("results", "batch.json") == 2

@@ -468,6 +468,8 @@ def test_messages_name_standard_input() -> None:
     [
         (["generat", "x"], "generate"),
         (["store", "serach", "x"], "search"),
+        (["sync"], "images sync"),
+        (["duplicates"], "store duplicates"),
         (["generate", "x", "--qualty", "low"], "--quality"),
         (["generate", "x", "--qualty=low"], "--quality"),
     ],

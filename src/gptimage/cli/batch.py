@@ -7,6 +7,7 @@ store. Each may be stopped and run again, also on another day: nothing is paid o
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -49,7 +50,8 @@ def run_submit(args: argparse.Namespace) -> int:
             batch = client.submit_batch(_counted(rows, args.tag or []), state=args.state)
     document = {"ids": batch.ids, "state": args.state, "estimate_usd": usd(batch.estimate)}
     cost = "unknown" if batch.estimate is None else f"about ${batch.estimate:.4f}"
-    text = f"submitted {', '.join(batch.ids)} (cost {cost}); go on with {args.state}"
+    text = f"submitted {', '.join(batch.ids)} (cost {cost}); "
+    text += f"go on with gptimage batch wait {shlex.quote(args.state)}"
     return show(args, document, text)
 
 

@@ -63,10 +63,22 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             from gptimage._internal.text import closest
 
-            close = closest(str(value), map(str, action.choices or ()))
+            choices = [str(each) for each in action.choices or ()]
+            close = _ELSEWHERE.get(str(value)) if "generate" in choices else None
+            close = close or closest(str(value), choices)
             if close is not None:
                 error.message = f"{value!r} is not known (did you mean {close}?)"
             raise
+
+
+_ELSEWHERE: Final = {
+    "sync": "images sync",
+    "duplicates": "store duplicates",
+    "similar": "store similar",
+    "submit": "batch submit",
+    "cost": "estimate, or spend",
+}
+"""What people type where the command belongs to a group, or has another name."""
 
 
 @cache
