@@ -11,6 +11,7 @@ import atexit
 import gc
 import importlib
 import json
+import linecache
 import os
 import pkgutil
 import runpy
@@ -123,6 +124,9 @@ def become(words: list[str], cwd: str, env: dict[str, str]) -> None:
         runpy._run_module_as_main(words[1])
     elif words[0] == "-c":
         sys.argv = ["-c", *words[2:]]
+        if "<string>" in linecache.cache:  # tracebacks show it since Python 3.13
+            lines = words[1].splitlines(keepends=True)
+            linecache.cache["<string>"] = (len(words[1]), None, lines, "<string>")
         exec(words[1], main.__dict__)
     else:
         sys.argv = words
