@@ -173,7 +173,11 @@ class Forked(subprocess.Popen[Any]):
         return code
 
     def _ended_within(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._reply], [], [], timeout)[0]:
+        if self.returncode is not None:
+            return self.returncode
+        poll = select.poll()  # `select` takes only the first thousand descriptors
+        poll.register(self._reply, select.POLLIN)
+        if poll.poll(None if timeout is None else timeout * 1000):
             self.returncode = os.waitstatus_to_exitcode(self._number())
             self._reply.close()
         return self.returncode

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import gptimage
+from tests.processes import run_python
 
 
 HEAVY = (
@@ -101,6 +102,28 @@ def test_public_names_are_found() -> None:
     assert "attr" in loaded_after(f"{statement}; assert all(getattr(g, n) for n in g.__all__)")
     with pytest.raises(AttributeError, match="has no attribute 'Picture'"):
         gptimage.Picture  # noqa: B018  # looking is enough
+
+
+def test_what_a_program_begins_with_can_be_imported_first() -> None:
+    """Each package, and each file of a command: none needs another one to be there before it.
+
+    The programs of most tests are forks that have imported everything, and would not notice.
+    """
+    code = (
+        "import importlib, pkgutil, sys, gptimage\n"
+        "each = [m.name for m in pkgutil.walk_packages(gptimage.__path__, 'gptimage.')]\n"
+        "each = [n for n in each if n.count('.') == 1 or n.startswith('gptimage.cli.')]\n"
+        "for name in each:\n"
+        "    if not name.endswith(('__main__', 'pytest_plugin')):\n"
+        "        for old in [m for m in sys.modules if m.partition('.')[0] == 'gptimage']:\n"
+        "            del sys.modules[old]\n"
+        "        importlib.import_module(name)\n"
+        "print(len(each))"
+    )
+    done = run_python(["-c", code], text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
 
 
 def test_check_would_notice() -> None:
