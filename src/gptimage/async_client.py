@@ -211,7 +211,7 @@ class AsyncImageClient(AsyncCheckingClient):
         matrix = matrix_of(self._parts(), prompts, models, qualities, checks, options)
         watch = Stopwatch()
         limited = self._within(budget, watch)
-        requests = matrix.requests(self._saver.check_tags(tags), title, self.store)
+        requests = matrix.requests(self._saver.check_saving(tags), title, self.store)
         many = limited.generate_many(requests, concurrency=concurrency)
         items = {item.index: item async for item in many}
         return await finished(limited._parts(), matrix, items, title, watch.seconds)

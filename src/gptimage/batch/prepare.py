@@ -16,6 +16,7 @@ from gptimage.batch.uploads import RequestLine, Uploads, writing
 from gptimage.bulk.items import RequestInput, planned
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan
+from gptimage.engine.save import check_store
 from gptimage.errors import InvalidRequestError
 from gptimage.providers.openai import batches
 from gptimage.providers.parameters import check_batch
@@ -129,6 +130,7 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
 def _prepare(
     core: ClientConfig, state: State, requests: Iterable[RequestInput], limits: FileLimits
 ) -> Steps[None]:
+    check_store(core.store)
     state.save()
     uploads, digest = Uploads(state), hashlib.sha256()
     models = set[str]()

@@ -122,7 +122,7 @@ class Run:
         check_requests(requests)
         names = (*RunSettings.__annotations__, *EditOptions.__annotations__)
         refuse_unknown("generate_many", settings.get("options", NO_OPTIONS), names)
-        tags = saver.check_tags(settings.get("tags", ()))
+        tags = saver.check_saving(settings.get("tags", ()))
         known: dict[str, Any] = {**settings, "tags": tags}
         run = cls(
             saver=saver,

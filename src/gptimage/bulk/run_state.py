@@ -260,7 +260,7 @@ class RunState:
             return None
         entry = SpooledReply(path=left.path)
         try:
-            tags = self.saver.check_tags(item.tags)
+            tags = self.saver.check_saving(item.tags)
             result = self.saver.save(ParsedReply(result=result, entry=entry), tags)
         except Exception as error:  # noqa: BLE001  # the others go on, and the reply stays where it is
             return Item(index=item.index, request=item.request, error=error, resumed=True)

@@ -308,7 +308,7 @@ async def _attempts(
     most: int,
     name: str,
 ) -> Attempts:
-    tags = client.saver.check_tags(how.tags)
+    tags = client.saver.check_saving(how.tags)
     tag = None if client.saver.store is None else f"{name}-{secrets.token_hex(6)}"
     how = evolve(how, tags=tags if tag is None else (*tags, tag))
     found: list[Attempt] = []

@@ -15,6 +15,7 @@ from gptimage._internal.converter import to_json
 from gptimage._internal.text import one_line
 from gptimage.conversation.question import plan_question, send_question
 from gptimage.conversation.turns import ClientParts
+from gptimage.engine.save import check_store
 from gptimage.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -98,6 +99,8 @@ async def alt_text(
     question = _question(purpose, context, language)
     work = client.sender.runtime.work
     opened, record = await work(partial(_opened, client, image))
+    if record is not None:
+        check_store(client.saver.store)
     if question is None:
         found = AltText(text="", purpose=purpose)
     else:

@@ -167,7 +167,7 @@ class ConversationSession:
             images=resolved,
             mask=self.saver.core.resolve_mask(rest.pop("mask")),
             action=rest.pop("action"),
-            tags=self.saver.check_tags(rest.pop("tags")),
+            tags=self.saver.check_saving(rest.pop("tags")),
             options=rest,
             stream=stream,
         )

@@ -468,7 +468,7 @@ class BaseClient:
         if how.extra_headers is not None:
             with refuse_in_call("extra_headers", "<headers>"):
                 check_headers(how.extra_headers)
-        return self._saver.check_tags(how.tags)
+        return self._saver.check_saving(how.tags)
 
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
         """Return the result, saved: of this plan, or of a model that is asked after it."""

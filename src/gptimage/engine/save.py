@@ -71,6 +71,17 @@ class ParsedReply:
         return evolve(self, result=work(self.result))
 
 
+def check_store(store: Store | None) -> None:
+    """Refuse a store that cannot be written to, before an image for it is paid.
+
+    Raises:
+        StoreError: It is a folder that may only be read.
+    """
+    check = getattr(store, "check_writable", None)  # a store of yours may have none
+    if check is not None:
+        check()
+
+
 @frozen(kw_only=True)
 class ResultSaver:
     """Reads replies and saves results.
@@ -91,12 +102,14 @@ class ResultSaver:
         """The store of the images, or None."""
         return self.core.store
 
-    def check_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+    def check_saving(self, tags: Iterable[str]) -> tuple[str, ...]:
         """Return the tags, refused now if they make no sense: later they would cost an image.
 
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
+            StoreError: The store cannot be written to.
         """
+        check_store(self.store)
         found = read_tags(tags)
         if not found:
             return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +20,11 @@ from gptimage.store.names import IdMaker, Naming
 
 class StoreWarning(UserWarning):
     """Nothing is lost, but something about the store should be known."""
+
+
+def is_read_only(blobs: Blobs) -> bool:
+    """Return whether the blobs are in a folder that this process may not write in."""
+    return blobs.folder is not None and not os.access(blobs.folder, os.W_OK)
 
 
 @frozen(kw_only=True)
@@ -48,6 +54,11 @@ class StoreContext:
         if self.blobs.folder is None:
             return utc_now()  # an object store tells no time of its own; ours is the nearest
         return datetime.fromtimestamp(files_now(self.blobs.folder), UTC)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be saved there: a folder of somebody else, or on a read-only disk."""
+        return is_read_only(self.blobs)
 
     def load(self, data: bytes, key: str) -> sidecar.Sidecar:
         """Read a sidecar's bytes.

@@ -130,6 +130,9 @@ def _parse_time(text: str) -> datetime | None:
 #     images/2026/11/20/<name>.original.png    the untouched image, when it was cropped
 #     inputs/9f/<sha256>.png                   an input image of edits, once
 
+INDEX: Final = "index.sqlite"
+"""The index's file in a local store."""
+
 IMAGES: Final = "images/"
 INPUTS: Final = "inputs/"
 SIDECAR: Final = ".json"

@@ -29,10 +29,20 @@ from gptimage.errors import (
 from gptimage.store import save as saving
 from gptimage.store import search, sidecar, sync
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import StoreContext, not_found, warn
+from gptimage.store.context import StoreContext, is_read_only, not_found, warn
 from gptimage.store.index import Index, IndexEntry, same
 from gptimage.store.local_blobs import FileBlobs
-from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, check_id, is_id, stem
+from gptimage.store.names import (
+    DEFAULT,
+    EXPORT,
+    INDEX,
+    SIDECAR,
+    IdMaker,
+    Naming,
+    check_id,
+    is_id,
+    stem,
+)
 from gptimage.store.reader import Reader
 from gptimage.store.search import Filters
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
@@ -86,9 +96,6 @@ def _replace(context: StoreContext, old: IndexEntry, new: Record) -> bool:
 
 
 # Opening: puts a store's context together, and says early what cannot work.
-
-INDEX: Final = "index.sqlite"
-"""The index's file in a local store."""
 
 _BLOBS: Final = (
     "create",
@@ -173,7 +180,7 @@ def _blobs(where: str | os.PathLike[str] | Blobs, fsync: bool | None) -> Blobs:
 def _index_path(blobs: Blobs, index: str | os.PathLike[str] | None) -> Path:
     if index is not None:
         path = Path(index).expanduser()
-    elif blobs.folder is not None:
+    elif blobs.folder is not None and not is_read_only(blobs):
         path = blobs.folder / INDEX
     else:
         import hashlib
@@ -198,7 +205,8 @@ class Store(Reader):
         where: A folder (made when missing), or `Blobs` such as an `ObjectBlobs`.
         naming: A template for file names, such as ``"{date}/{prompt:slug}-{id}"``; see `Naming`.
         index: Where the index goes: in the folder when left out, or in the user's cache folder
-            for an object store. Put it on a local disk when the folder is on a network.
+            for an object store and a folder that cannot be written to. Put it on a local disk when
+            the folder is on a network.
         fsync: Force images to the disk before `save` returns, so that even a power cut loses
             nothing; only for a folder, where it is the default.
         clock: Tells the time (UTC), for ids, dates and how long images stay. The age of
@@ -304,6 +312,18 @@ class Store(Reader):
                 result=result,
             ) from error
         return saving.save(self._context, pending, warn, result=result)
+
+    def check_writable(self) -> None:
+        """Refuse a folder in which no image could be saved, before one is paid for.
+
+        Raises:
+            StoreError: It cannot be written to.
+        """
+        if self._context.is_read_only:
+            raise StoreError(
+                f"the store {self.location} cannot be written to, so no image could be saved in "
+                "it: get permission there, or name another store; nothing was sent"
+            )
 
     @contextmanager
     def exclusive(self) -> Generator[None]:

@@ -66,6 +66,9 @@ def finish(context: StoreContext, record: Record) -> None:
     # The row goes before the files, so that nobody is shown an image that is gone; the
     # journal's note goes last, so that a crash in between is seen.
     context.index.forget(key, clear_journal=False)
+    if context.is_read_only:  # whoever may write there finishes it
+        context.index.clear_journal([key])
+        return
     context.blobs.delete(record.key)
     if record.original is not None:
         context.blobs.delete(record.original.key)

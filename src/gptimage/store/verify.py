@@ -20,7 +20,7 @@ from gptimage.store import search, sidecar
 from gptimage.store.blobs import BlobInfo
 from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
-from gptimage.store.names import IMAGES, SIDECAR, id_in, input_digest, stem, time_of
+from gptimage.store.names import IMAGES, INDEX, SIDECAR, id_in, input_digest, stem, time_of
 from gptimage.store.prune import sweep_inputs
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
 from gptimage.store.sync import sync
@@ -300,7 +300,10 @@ def _base(info: BlobInfo) -> str:
 
 
 def _is_index(context: StoreContext, key: str) -> bool:
-    return context.shared and key.startswith(context.index.database.path.name)
+    if context.shared:
+        return key.startswith(context.index.database.path.name)
+    # That of others: ours is elsewhere, because the folder cannot be written to.
+    return context.is_read_only and key.startswith(INDEX)
 
 
 def _group(

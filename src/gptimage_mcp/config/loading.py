@@ -217,9 +217,10 @@ _PLACES: Final = (
 
 def check_required_paths(settings: Settings) -> Iterator[str]:
     """List what the server needs and cannot have, a line each with its variable."""
-    if isinstance(settings.store, Path) and (why := _unwritable(settings.store)):
+    store = settings.store
+    if isinstance(store, Path) and not _readable(store) and (why := _unwritable(store)):
         yield (
-            f"{variable('store')}: images cannot be saved in {settings.store}: {why}; "
+            f"{variable('store')}: images cannot be saved in {store}: {why}; "
             "name a folder you may write to"
         )
     if why := _unwritable(settings.ledger.parent) or _not_a_file(settings.ledger):
@@ -233,6 +234,12 @@ def check_required_paths(settings: Settings) -> Iterator[str]:
 
 def check_optional_paths(settings: Settings) -> Iterator[str]:
     """List what the server runs without, a line each with its variable."""
+    store = settings.store
+    if isinstance(store, Path) and _readable(store) and (why := _unwritable(store)):
+        yield (
+            f"{variable('store')}: images cannot be saved in {store}: {why}; those that are there "
+            "are shown, and calls that would draw others are refused"
+        )
     if settings.cache is not None and (why := _unwritable(settings.cache)):
         yield (
             f"{variable('cache')}: responses cannot be saved in {settings.cache}: {why}; "
@@ -250,6 +257,10 @@ def check_optional_paths(settings: Settings) -> Iterator[str]:
     for folder in settings.output_folders:
         if not os.access(folder, os.W_OK | os.X_OK):
             yield f"{variable('output_folders')}: {folder} is not there, or may not be written to"
+
+
+def _readable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
 
 
 def _unwritable(folder: Path) -> str | None:
