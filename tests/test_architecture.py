@@ -22,9 +22,9 @@ REPOSITORY = Path(__file__).parents[1]
 
 FOLDERS = (
     "secrets",
-    "errors wording",
+    "errors",
     "_internal",
-    "image models cache transport",
+    "image models cache transport wording",
     "types observers budget limits sandbox config",
     "templates providers",
     "store",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
 import gptimage
+import gptimage_mcp
 from tests.processes import run_python
 
 
@@ -155,3 +158,44 @@ def test_an_optional_part_names_its_extra(module: str, package: str, extra: str)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert f"pip install 'gptimage[{extra}]'" in done.stderr.splitlines()[-1]
+
+
+FROM_A_ZIP = """
+import asyncio, pathlib, sys
+import gptimage, gptimage_mcp
+from gptimage.cli.main import main
+from gptimage.studio.app import create_app
+from gptimage_mcp.server import build_server
+from gptimage_mcp.config.settings import Settings
+
+assert main(["generate", "A fox", "--sandbox", "--store", "store", "-o", "fox.png"]) == 0
+assert main(["search", "fox", "--store", "store"]) == 0
+assert main(["templates", "list"]) == main(["completion", "bash"]) == 0
+store, ledger = (pathlib.Path(name).absolute() for name in ("store", "ledger.sqlite"))
+settings = Settings(store=store, ledger=ledger, sandbox=True)
+assert asyncio.run(build_server(settings).list_tools())
+own = [module for name, module in sys.modules.items() if name.partition(".")[0] in {
+    "gptimage", "gptimage_mcp"}]
+assert {True} == {module.__file__.startswith(sys.argv[1]) for module in own}
+"""
+
+
+def test_everything_runs_from_a_zip(tmp_path: Path) -> None:
+    """As some hosts of functions keep packages: no data file is read by its path."""
+    archive = tmp_path / "packages.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for package in (gptimage, gptimage_mcp):
+            folder = Path(str(package.__file__)).parent
+            for path in folder.rglob("*"):
+                if path.is_file() and path.suffix != ".pyc":
+                    file.write(path, path.relative_to(folder.parent))
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_A_ZIP, str(archive)],
+        env={**os.environ, "PYTHONPATH": str(archive), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr

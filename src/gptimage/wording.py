@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
+
+from gptimage._internal.data import data_file
 
 
 def for_command_line(text: str) -> str:
@@ -30,7 +31,5 @@ def _reworded(text: str, door: int) -> str:
 @cache
 def _phrases() -> list[tuple[str, str, str]]:
     """Return each phrase of the library, with that of the command line and of the MCP server."""
-    rows: list[tuple[str, str, str]] = json.loads(
-        Path(__file__).with_name("wording.json").read_bytes()
-    )
+    rows: list[tuple[str, str, str]] = json.loads(data_file(__name__, "wording.json"))
     return rows

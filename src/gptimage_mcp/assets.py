@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -47,7 +47,7 @@ def viewer() -> Apps:
 
 def html() -> str:
     """The page, with the hash of its script in its policy."""
-    page = Path(__file__).with_name("viewer.html").read_text("utf-8")
+    page = files("gptimage_mcp").joinpath("viewer.html").read_text("utf-8")
     script = page.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return page.replace("'sha256-SCRIPT'", f"'sha256-{digest}'", 1)
@@ -65,7 +65,7 @@ _SVG: Final = (
 @functools.cache
 def _drawings() -> Mapping[str, str]:
     """Return what is inside the SVG of the server and of each tool, by name."""
-    drawings: dict[str, str] = json.loads(Path(__file__).with_name("icons.json").read_bytes())
+    drawings: dict[str, str] = json.loads(files("gptimage_mcp").joinpath("icons.json").read_bytes())
     return drawings
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ def saved_tools(settings: Settings) -> list[Tool]:
     """Return the tools of a server with these settings, in their order."""
     names = enabled_tools(settings)
     found: list[Tool] = []
-    for each in json.loads(FILE.read_bytes()):
+    for each in json.loads(files("gptimage_mcp").joinpath(FILE.name).read_bytes()):
         if each["name"] in names:
             if note := limit_note(each["name"], settings):
                 each["description"] += f" {note}"

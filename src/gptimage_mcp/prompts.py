@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
@@ -174,7 +174,9 @@ class Prompts:
         return GetPromptResult(description=template.description, messages=[message])
 
 
-_OLDER: Final = tomllib.loads(Path(__file__).with_name("older_templates.toml").read_text("utf-8"))
+_OLDER: Final = tomllib.loads(
+    files("gptimage_mcp").joinpath("older_templates.toml").read_text("utf-8")
+)
 """Names and arguments of an older server: what they are called here, and where they go."""
 
 

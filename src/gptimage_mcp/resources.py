@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
+from importlib.resources import files
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
@@ -262,6 +262,6 @@ def _json(document: Mapping[str, Any]) -> ReadResourceContents:
     return ReadResourceContents(content=text, mime_type="application/json")
 
 
-_FIXED: Final = json.loads(Path(__file__).with_name("resources.json").read_bytes())
+_FIXED: Final = json.loads(files("gptimage_mcp").joinpath("resources.json").read_bytes())
 _OVERVIEWS: Final = tuple(map(Resource.model_validate, _FIXED["overviews"]))
 _TEMPLATES: Final = tuple(map(ResourceTemplate.model_validate, _FIXED["templates"]))

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gptimage._internal.data import data_text
 from gptimage._internal.sqlite import NotADatabaseError, SqliteFile, create_tables, damage
 from gptimage.errors import ConfigurationError
 
@@ -48,7 +49,7 @@ COLUMNS: Final = (
     "until",
 )
 _VERSION: Final = 1
-_SCHEMA: Final = Path(__file__).with_name("ledger.sql").read_text("utf-8")
+_SCHEMA: Final = data_text(__name__, "ledger.sql")
 """Triggers keep the sums, so that no limit has to add up a million calls."""
 
 _COPY: Final = f"CREATE INDEX IF NOT EXISTS copy ON calls ({', '.join(COLUMNS[1:])})"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gptimage._internal.data import data_text
 from gptimage._internal.sqlite import SqliteFile, damage, run_script, transaction
 from gptimage._internal.text import reason
 from gptimage.cache.base import nanodollars
@@ -23,7 +24,7 @@ _BUSY_SECONDS: Final = 1.0
 """How long to wait for another process's write; one takes well under a millisecond."""
 
 _VERSION: Final = 1
-_SCHEMA: Final = Path(__file__).with_name("disk_index.sql").read_text("utf-8")
+_SCHEMA: Final = data_text(__name__, "disk_index.sql")
 """Triggers keep the sums, so that no put has to add up a hundred thousand rows."""
 
 _COUNTS: Final = {"bytes", "entries", "hits", "misses", "evictions", "nanos"}

@@ -11,12 +11,12 @@ from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
 from gptimage._internal.clock import unix_now
+from gptimage._internal.data import data_text
 from gptimage._internal.keywords import duration, strict_class, text
 from gptimage._internal.locks import ForkSafeLock
 from gptimage._internal.redis import address, connect
@@ -40,7 +40,7 @@ from gptimage.errors import CacheError
 
 # What Redis does in one step, in its own language (https://redis.io/docs/latest/develop/programmability/eval-intro/).
 
-CACHE_OPS: Final = Path(__file__).with_name("redis.lua").read_text("utf-8")
+CACHE_OPS: Final = data_text(__name__, "redis.lua")
 """ARGV: prefix, operation, key, and what the operation takes.
 
 ``head:KEY`` and ``body:KEY`` hold a reply, ``size`` its bytes, ``used`` the order of use (counted,

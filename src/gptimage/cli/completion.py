@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from attrs import frozen
 
+from gptimage._internal.data import data_text
 from gptimage.cli.parser import build_parser
 from gptimage.types.parameters import PARAMETERS
 
@@ -85,7 +85,7 @@ def _case_script(rows: Sequence[_Row], shell: str) -> str:
         f"        {'|'.join(keys)}) found='{choices}' ;;" for choices, keys in values.items()
     )
     paths = "|".join(row.case for row in rows if row.path)
-    script = Path(__file__).with_name(f"completion.{shell}").read_text("utf-8")
+    script = data_text(__name__, f"completion.{shell}")
     for mark, text in {"@PATHS@": paths, "@CASES@": cases, "@VALUES@": after}.items():
         script = script.replace(mark, text)
     return script.rstrip("\n")

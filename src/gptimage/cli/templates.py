@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gptimage._internal.data import data_text
 from gptimage.cli.json_output import Written, file_document, print_json, result_document, show
 from gptimage.cli.options import (
     configure,
@@ -171,7 +172,7 @@ def _start(name: str, extends: str | None, folder: Path) -> str:
 
 
 def _file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text("utf-8")
+    return data_text(__name__, name)
 
 
 def _ask_first(count: int, estimates: Iterable[Estimate | None]) -> InvalidRequestError:

@@ -11,12 +11,12 @@ import hashlib
 import html
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from string import Template
 from typing import Final
 
 from pybase64 import b64encode_as_string
 
+from gptimage._internal.data import data_text
 from gptimage.compare.matrix import Cell
 from gptimage.image.image import Image
 from gptimage.image.previews import previews
@@ -31,9 +31,9 @@ _EDGE: Final = 640
 _BYTES: Final = 24_000_000
 """Bytes of all of them together: a page that browsers still open at once."""
 
-_PAGE: Final = Template(Path(__file__).with_name("sheet.html").read_text("utf-8"))
-_STYLE: Final = Path(__file__).with_name("sheet.css").read_text("utf-8")
-_SCRIPT: Final = Path(__file__).with_name("sheet.js").read_text("utf-8")
+_PAGE: Final = Template(data_text(__name__, "sheet.html"))
+_STYLE: Final = data_text(__name__, "sheet.css")
+_SCRIPT: Final = data_text(__name__, "sheet.js")
 
 
 def sheet(title: str, cells: Sequence[Cell]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from attrs import evolve, field, frozen
 
 from gptimage._internal.atomic import open_file
+from gptimage._internal.data import data_file
 from gptimage.errors import ConfigurationError
 from gptimage.models.sizes import SizeRule
 
@@ -281,8 +282,7 @@ def _routed(maker: str, spec: ModelSpec) -> ModelSpec:
 
 @functools.cache
 def _shipped() -> Models:
-    # importlib.resources takes longer than all the rest of it.
-    return _parse(Path(__file__).with_name("models.toml").read_bytes(), "models.toml")
+    return _parse(data_file(__name__, "models.toml"), "models.toml")
 
 
 def _parse(text: bytes, name: str) -> Models:

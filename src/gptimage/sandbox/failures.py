@@ -13,12 +13,12 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from random import Random
 from typing import Any, Final, Literal, get_args
 
 from attrs import frozen
 
+from gptimage._internal.data import data_text
 from gptimage.errors import InvalidRequestError
 from gptimage.transport.http import HttpReply
 
@@ -72,7 +72,7 @@ class ErrorReply(Exception):  # noqa: N818  # control flow inside the sandbox, n
 
 @cache
 def _recorded() -> Mapping[str, Mapping[str, Any]]:
-    text = files("gptimage.sandbox").joinpath("refusals.toml").read_text(encoding="utf-8")
+    text = data_text(__name__, "refusals.toml")
     return tomllib.loads(text)
 
 

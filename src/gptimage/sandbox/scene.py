@@ -8,11 +8,12 @@ import textwrap
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from random import Random
 from typing import Any, Final
 
 from attrs import frozen
+
+from gptimage._internal.data import data_text
 
 
 _THERE_ALREADY: Final = re.compile(r"\b(?:behind|around|beside|outside|without|keep|keeping)\b")
@@ -58,7 +59,7 @@ class Scene:
 @cache
 def scene_data() -> Mapping[str, Any]:
     """Read ``scenes.toml``, which stands beside this file."""
-    text = files("gptimage.sandbox").joinpath("scenes.toml").read_text(encoding="utf-8")
+    text = data_text(__name__, "scenes.toml")
     return tomllib.loads(text)
 
 

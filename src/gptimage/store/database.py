@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gptimage._internal.clock import unix_now
+from gptimage._internal.data import data_text
 from gptimage._internal.locks import locked
 from gptimage._internal.sqlite import SqliteFile, damage, import_sqlite, transaction
 from gptimage.errors import StoreError
@@ -94,7 +95,7 @@ def _count_unhashed(row: str, sign: int) -> str:
 
 
 TABLES: Final = (
-    *Path(__file__).with_name("index.sql").read_text("utf-8").rstrip(";\n").split(";\n"),
+    *data_text(__name__, "index.sql").rstrip(";\n").split(";\n"),
     f"CREATE TRIGGER counted AFTER INSERT ON images BEGIN {_count('NEW', 1)} END",
     f"CREATE TRIGGER uncounted AFTER DELETE ON images BEGIN {_count('OLD', -1)} END",
     f"""CREATE TRIGGER recounted AFTER UPDATE ON images BEGIN

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from gptimage._internal.data import data_text
 from gptimage._internal.sqlite import damage
 from gptimage.errors import InvalidRequestError
 from gptimage.store.database import COUNTED, RECOUNT, UNHASHED, Database
@@ -108,7 +109,7 @@ def digest_bytes(sha256: str) -> bytes:
 
 # Sidecars as the index keeps them: packed, because most of each is the names of its fields.
 
-_USUAL: Final = Path(__file__).with_name("usual_sidecar.txt").read_text("utf-8").encode()
+_USUAL: Final = data_text(__name__, "usual_sidecar.txt").encode()
 """What sidecars have in common. Only changed with `LAYOUT`: rows were packed with it."""
 
 

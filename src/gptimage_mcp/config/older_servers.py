@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from importlib.resources import files
 
 
 def replacements(environment: Mapping[str, str]) -> Iterator[str]:
     """Return a line for each variable of an older server that is set, with what to do instead."""
-    names = tomllib.loads(Path(__file__).with_name("older_servers.toml").read_text("utf-8"))
+    names = tomllib.loads(
+        files("gptimage_mcp.config").joinpath("older_servers.toml").read_text("utf-8")
+    )
     certain, common = (
         {name: new for name, new in names[kind].items() if environment.get(name)}
         for kind in ("certain", "common")

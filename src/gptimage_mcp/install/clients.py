@@ -10,6 +10,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -157,7 +158,7 @@ def _root(name: str) -> Path | str | None:
 
 
 def _read() -> dict[str, Client]:
-    rows = tomllib.loads(Path(__file__).with_name("clients.toml").read_text("utf-8"))
+    rows = tomllib.loads(files("gptimage_mcp.install").joinpath("clients.toml").read_text("utf-8"))
     return {name: Client(**row) for name, row in rows.items()}
 
 
