@@ -252,7 +252,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "cache_ttl": Setting(
         read=read_duration, help="how long a response is saved, such as 24h; until there is no room"
     ),
-    "cache_size": Setting(read=read_bytes, help="the most the cache may take, such as 500MB"),
+    "cache_size": Setting(
+        read=read_bytes, help="the most the cache may save, with its unit, such as 500MB"
+    ),
     "redis_url": Setting(
         read=read_url("redis", "rediss", "unix", example="redis://localhost:6379/0"),
         secret=True,
@@ -274,13 +276,16 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         read=read_budget, in_project=True, help="the most to spend: 1.00/day, or 0.25/call, 5/day"
     ),
     "max_per_call": Setting(
-        read=read_amount, kind="number", in_project=True, help="the most a call may cost, in USD"
+        read=read_amount,
+        kind="number",
+        in_project=True,
+        help="the most one request to the service may cost, in USD",
     ),
     "max_per_day": Setting(
         read=read_amount,
         kind="number",
         in_project=True,
-        help="the most a day (UTC) may cost, in USD",
+        help="the most all requests of a day (UTC) may cost, in USD",
     ),
     "unknown_cost": Setting(
         read=read_amount,

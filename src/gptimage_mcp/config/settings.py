@@ -231,7 +231,8 @@ class Settings:
         cache: The folder where responses are saved, so that the same request is paid for once;
             None (``off``) keeps none.
         cache_ttl: How long a response is saved (``24h``); None saves it until there is no room.
-        cache_size: The most the cache may take (``500MB``); None is the library's own limit.
+        cache_size: How much the cache may save, with its unit (``500MB``, ``2GB``); None is the
+            library's own limit.
         redis_url: A Redis whose cache many machines share, used instead of the folder.
         ledger: The file where every call is entered.
         templates: A folder with more prompt templates.
@@ -239,15 +240,17 @@ class Settings:
         output_folders: Where ``save_to`` may write copies; none may when it is empty.
         fetch_urls: Whether images may be named by ``https`` URL.
         budget: The most to spend per period, such as ``0.25/call, 5/day``.
-        max_per_call: The most a call may cost, in USD.
-        max_per_day: The most the calls of a day (UTC) may cost together, in USD.
+        max_per_call: The most one request to the service may cost, in USD (``0.25``), whatever
+            tool makes it; each attempt of ``until`` is a request.
+        max_per_day: The most all requests of a day (UTC) may cost together, in USD.
         unknown_cost: What a call counts whose price is unknown, in USD; None refuses it where
             there is a limit.
         confirm_above: Ask the person before a call that may cost more, in USD, where the
             client can ask.
         max_images: The most images one call may ask for, all attempts of ``until`` included.
         images_per_minute: How fast to send to the service; None is as fast as it lets us.
-        wait: Seconds a call waits for its images before it answers with a handle.
+        wait: Seconds a tool call waits for its images before it answers with a handle; what it
+            draws goes on.
         preview_pixels: Long edge of the images shown to the model, in pixels; 0 (``off``) shows
             none, for frameworks that hand a model the base64 text.
         links: Whether results also hold a ``resource_link`` for each image; several frameworks
@@ -258,10 +261,11 @@ class Settings:
         transport: ``stdio`` or ``http`` (Streamable HTTP).
         host: The address to listen on.
         port: The port to listen on.
-        path: Where the protocol is, on HTTP.
+        path: The path in the server's address under which the protocol is, over HTTP; no folder.
         stateless: Keep no sessions, so that any replica can answer.
         public_url: How clients reach the server, where that is not ``http://host:port``.
-        tokens: Bearer tokens that may call.
+        tokens: Secrets (bearer tokens) with which clients may call over HTTP, each for a client
+            of its own; no tokens of a model.
         auth_issuer: Who issues OAuth access tokens (JWT), as a URL.
         auth_audience: Whom such a token must be meant for; the server's own URL when left out.
         auth_jwks_url: Where the issuer's keys are; its ``/.well-known/jwks.json`` when left out.
@@ -280,7 +284,8 @@ class Settings:
             replica finds them; a folder beside the ledger when left out.
         tenants: Give each caller a store, a cache, a budget and jobs of their own.
         studio: Serve the studio, a page for people, under ``/studio``, over HTTP.
-        max_body: The largest request body, in bytes.
+        max_body: The largest body of a client's request over HTTP, in bytes; an image that is
+            uploaded has ``max_upload``.
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
 
@@ -320,7 +325,7 @@ class Settings:
     transport: Transport = _own("stdio", _choice("stdio", "http"))
     host: str = _own("127.0.0.1", _matching("host name or address", _HOST, "127.0.0.1"))
     port: int = _number(8000, "port", "8000", 0, 65535)
-    path: str = _own("/mcp", _matching("path", _PATH, "/mcp"))
+    path: str = _own("/mcp", _matching("path of an address", _PATH, "/mcp"))
     stateless: bool = _flag(default=False)
     public_url: str | None = _own(
         None, read_url("https", "http", example="https://images.example.com")
