@@ -83,7 +83,7 @@ class StreamRoute:
             ToolError: It cannot be begun; says why, and what to do next.
         """
         with tool_errors():
-            self._submitter.check_key()  # before images are read for nothing
+            self._submitter.check_ready()  # before images are read for nothing
             job_request = await request_of(GenerateTools(self._submitter), parameters)
             job = await self._submitter.find_earlier(job_request, owner := current_user())
             if job is not None and job.state == "running":

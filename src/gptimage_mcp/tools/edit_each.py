@@ -69,7 +69,7 @@ class EditEachTool:
         """
         app, owner = self.submitter.app, current_user()
         with tool_errors():
-            self.submitter.check_key()  # before images are read for nothing
+            self.submitter.check_ready()  # before images are read for nothing
             if len(images) > app.settings.max_images:
                 raise gptimage.InvalidRequestError(
                     f"images: this server draws at most {app.settings.max_images} per call "

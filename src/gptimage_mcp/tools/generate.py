@@ -317,7 +317,7 @@ class ToolRunner:
         """
         app, owner = self.submitter.app, current_user()
         with tool_errors():
-            self.submitter.check_key()  # before images are read for nothing
+            self.submitter.check_ready()  # before images are read for nothing
             job_request = await method(**arguments)
             job = await self.submitter.find_earlier(job_request, owner)
             if job is None or job.state != "running":

@@ -35,11 +35,12 @@ class JobSubmitter:
 
     app: App
 
-    def check_key(self) -> gptimage.AsyncImageClient:
-        """The engine that draws.
+    def check_ready(self) -> gptimage.AsyncImageClient:
+        """Return what draws, once there is a key for it and a store that can be written to.
 
         Raises:
             ConfigurationError: There is no key.
+            StoreError: No image could be saved.
         """
         if self.app.client is None:
             raise gptimage.ConfigurationError(
@@ -47,6 +48,7 @@ class JobSubmitter:
                 f"server is configured and restart it, or {variable('sandbox')}=true to draw "
                 "offline"
             )
+        self.app.store.check_writable()
         return self.app.client
 
     async def prepare(
@@ -148,7 +150,7 @@ class JobSubmitter:
 
     @property
     def _worker(self) -> ImageWorker:
-        return ImageWorker(self.check_key(), self.app.store, self.app.settings)
+        return ImageWorker(self.check_ready(), self.app.store, self.app.settings)
 
 
 def _too_many(request: ImageRequest, most: int) -> gptimage.InvalidRequestError:
