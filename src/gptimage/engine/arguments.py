@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import tomllib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.keywords import (
@@ -35,38 +37,8 @@ if TYPE_CHECKING:
 
 
 _CONNECTION: Final = ("api_key", "base_url", "timeout", "openai", "transport")
-_AZURE: Final = (
-    "api_version",
-    "azure_ad_token",
-    "azure_ad_token_provider",
-    "azure_deployment",
-    "azure_endpoint",
-)
-_SDK: Final = (
-    "admin_api_key",
-    "data_residency",
-    "default_headers",
-    "default_query",
-    "http_client",
-    "organization",
-    "project",
-    "proxy",
-    "verify",
-    "webhook_secret",
-    "websocket_base_url",
-    "workload_identity",
-)
-_OF_CALLS: Final = (
-    "background",
-    "format",
-    "moderation",
-    "n",
-    "output_format",
-    "partial_images",
-    "quality",
-    "safety_identifier",
-    "size",
-    "tags",
+_HINTS: Final[Mapping[str, list[dict[str, Any]]]] = tomllib.loads(
+    Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
 )
 _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("send", "stream", "close"),
@@ -386,38 +358,14 @@ _CHECKS: Final = {
 
 def _hints(what: str) -> dict[str, str]:
     """Return what to do instead, for names that people know from the SDK and from calls."""
-    name, _, sandbox = what.partition(".")
-    sdk = "AsyncOpenAI" if name.startswith("Async") else "OpenAI"
-    azure = sdk.replace("OpenAI", "AzureOpenAI")
-    hints = {each: f"it belongs to the SDK: pass openai={sdk}({each}=...)" for each in _SDK}
-    hints |= {each: f"pass openai={azure}({each}=...)" for each in _AZURE}
-    hints |= {
-        each: f"it belongs to a call, such as generate(..., {each}=...)" for each in _OF_CALLS
+    client, _, sandbox = what.partition(".")
+    sdk = "AsyncOpenAI" if client.startswith("Async") else "OpenAI"
+    words = {"sdk": sdk, "azure": sdk.replace("OpenAI", "AzureOpenAI")}
+    return {
+        name: row["hint"].format(name=name, client=client, what=what, **words)
+        for row in (*_HINTS["clients"], *(_HINTS["sandbox"] if sandbox else ()))
+        for name in row["names"]
     }
-    hints |= {
-        "max_retries": "retry=Retry(attempts=...) says how often to send; retry=0 never again",
-        "organization": f"set OPENAI_ORG_ID, or pass openai={sdk}(organization=...)",
-        "project": f"set OPENAI_PROJECT_ID, or pass openai={sdk}(project=...)",
-        "proxy": f"set HTTPS_PROXY, or pass openai={sdk}(http_client=...)",
-        "verify": f"set SSL_CERT_FILE, or pass openai={sdk}(http_client=...)",
-        "client": f"did you mean openai=, which takes an openai.{sdk}?",
-        "api_base": "did you mean base_url=?",
-        "endpoint": "did you mean base_url=?",
-        "url": "did you mean base_url=?",
-        "key": "did you mean api_key=?",
-        "concurrency": "it belongs to generate_many(..., concurrency=...)",
-        "max_cost": "did you mean budget=Budget(..., per='day')?",
-    }
-    if sandbox:
-        hints |= {
-            each: f"the sandbox needs none: {name}({each}=...) asks the service"
-            for each in (*_CONNECTION, *_SDK, *_AZURE)
-        }
-        hints |= {
-            each: f"give {what}(Sandbox({each}=...))"
-            for each in ("latency", "today", "previews", "svg_model_selection")
-        }
-    return hints
 
 
 def _kinds(*, wants_async: bool) -> tuple[str, str, str]:
