@@ -17,16 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from gptimage.cli.input_file import Rows, open_input
 from gptimage.cli.json_output import print_json, result_document, show, usd
 from gptimage.cli.many import check_all, columns_of, report_error
-from gptimage.cli.options import (
-    configure,
-    open_client,
-)
+from gptimage.cli.options import configure, open_client
 from gptimage.cli.output import Target, save
-from gptimage.errors import (
-    ConfigurationError,
-    GptImageError,
-    InvalidRequestError,
-)
+from gptimage.errors import ConfigurationError, GptImageError, InvalidRequestError
 from gptimage.types.result import Result
 
 

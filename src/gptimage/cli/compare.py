@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING
 
 from gptimage._internal.clock import utc_now
 from gptimage.cli.json_output import print_json, show, usd
-from gptimage.cli.options import (
-    configure,
-    open_client,
-    read_settings,
-)
+from gptimage.cli.options import configure, open_client, read_settings
 from gptimage.cli.output import Target, cost_line, prepare, progress
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError

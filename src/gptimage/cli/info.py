@@ -13,12 +13,7 @@ from gptimage._internal.clock import utc_now
 from gptimage._internal.text import reason
 from gptimage.cli.console import NotDeliveredError
 from gptimage.cli.json_output import document, print_json, show
-from gptimage.cli.options import (
-    check_cache_folder,
-    is_option,
-    opening,
-    read_settings,
-)
+from gptimage.cli.options import check_cache_folder, is_option, opening, read_settings
 from gptimage.errors import InvalidRequestError
 
 

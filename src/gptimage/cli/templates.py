@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING
 
 from gptimage._internal.data import data_text
 from gptimage.cli.json_output import Written, file_document, print_json, result_document, show
-from gptimage.cli.options import (
-    configure,
-    key_values,
-    open_client,
-    read_settings,
-)
+from gptimage.cli.options import configure, key_values, open_client, read_settings
 from gptimage.cli.output import prepare, save_one, target
 from gptimage.errors import InvalidRequestError, TemplateError
 
