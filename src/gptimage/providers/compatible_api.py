@@ -9,8 +9,10 @@ parameters go into ``extra_body``. From openrouter 1.3.84, together 3.1.1, xai-s
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
@@ -23,10 +25,9 @@ from gptimage.transport.base64_body import loads
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
-_LEAST: Final = frozenset({"prompt", "model", "n", "size", "extra_body"})
-_FILES: Final = frozenset({"format", "compression"})
-_OPENAI: Final = _LEAST | _FILES | {"quality", "background", "moderation", "images", "mask"}
-
+_PROFILES: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
+    Path(__file__).with_name("compatible.toml").read_text(encoding="utf-8")
+)
 _RATIOS: Final = (
     "1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.5:9", "9:20", "20:9", "1:2",
     "2:1",
@@ -42,7 +43,9 @@ _TICKS: Final = Decimal(10) ** 10
 
 def provider(name: str) -> Provider:
     """Return the service of this name."""
-    return _PROFILES[name](name)
+    row = {key: tuple(of) if isinstance(of, list) else of for key, of in _PROFILES[name].items()}
+    row["parameters"] = frozenset(row["parameters"])
+    return Provider(name=name, **row, **_TRANSLATIONS.get(name, {}))
 
 
 def compatible(
@@ -65,68 +68,6 @@ def compatible(
         )
     found = evolve(provider(profile), name=name, base_url=base_url, api_key=api_key)
     return evolve(found, url_variables=(), key_variables=(), needs_key=False, catalogue="")
-
-
-def _openrouter(name: str) -> Provider:
-    return Provider(
-        name=name,
-        title="OpenRouter",
-        base_url="https://openrouter.ai/api/v1",
-        url_variables=("OPENROUTER_BASE_URL",),
-        key_variables=("OPENROUTER_API_KEY",),
-        parameters=_LEAST | _FILES | {"quality", "background", "images"},
-        streams=True,
-        slashes=True,
-        to_wire=_to_openrouter,
-        from_wire=_from_openrouter,
-        from_event=_from_openrouter_event,
-    )
-
-
-def _together(name: str) -> Provider:
-    return Provider(
-        name=name,
-        title="Together",
-        base_url="https://api.together.xyz/v1",
-        url_variables=("TOGETHER_BASE_URL",),
-        key_variables=("TOGETHER_API_KEY",),
-        parameters=_LEAST | {"format", "images"},
-        max_images=4,
-        slashes=True,
-        to_wire=_to_together,
-    )
-
-
-def _xai(name: str) -> Provider:
-    return Provider(
-        name=name,
-        title="xAI",
-        base_url="https://api.x.ai/v1",
-        url_variables=("XAI_BASE_URL",),
-        key_variables=("XAI_API_KEY",),
-        default_model="grok-imagine-image-2.0",
-        parameters=_LEAST | {"quality", "images"},
-        to_wire=_to_xai,
-        from_wire=_from_xai,
-    )
-
-
-def _server(title: str, parameters: frozenset[str], **more: Any) -> Callable[[str], Provider]:
-    """Return what makes a provider that everybody runs at an address of their own."""
-
-    def make(name: str) -> Provider:
-        return Provider(
-            name=name,
-            title=title,
-            url_variables=(f"{name.upper()}_BASE_URL",),
-            key_variables=(f"{name.upper()}_API_KEY",),
-            needs_key=False,
-            parameters=parameters,
-            slashes=True,
-            **more,
-        )
-
-    return make
 
 
 def _to_openrouter(request: HttpRequest) -> HttpRequest:
@@ -312,13 +253,16 @@ def _refused(field: str, value: object, problem: str, allowed: str) -> InvalidRe
     return InvalidRequestError(message, field=field, value=value, allowed=allowed)
 
 
-_PROFILES: Final[Mapping[str, Callable[[str], Provider]]] = {
-    "openrouter": _openrouter,
-    "together": _together,
-    "xai": _xai,
-    "localai": _server("LocalAI", _LEAST, to_wire=_to_localai),
-    "vllm": _server("vLLM", _LEAST | {"images"}, to_wire=_to_own_server),
-    "sdcpp": _server("sd.cpp", _LEAST | _FILES | {"images", "mask"}, to_wire=_to_own_server),
-    "litellm": _server("the LiteLLM proxy", _OPENAI),
-    "generic": _server("this server", _LEAST),
+_TRANSLATIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "openrouter": {
+        "to_wire": _to_openrouter,
+        "from_wire": _from_openrouter,
+        "from_event": _from_openrouter_event,
+    },
+    "together": {"to_wire": _to_together},
+    "xai": {"to_wire": _to_xai, "from_wire": _from_xai},
+    "localai": {"to_wire": _to_localai},
+    "vllm": {"to_wire": _to_own_server},
+    "sdcpp": {"to_wire": _to_own_server},
 }
+"""The functions of each `Provider`."""
