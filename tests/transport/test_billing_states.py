@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gptimage.budget import Billing, Ledger
-from gptimage.budget.accounts import Accounts, CallOutcome, CallRecord, MemoryLedger
+from gptimage.budget.accounts import CallOutcome, CallRecord, MemoryLedger
+from gptimage.budget.budget import Accounts
 
 
 NOT_SENT, SENT, BILLED, NOT_BILLED, UNKNOWN = Billing

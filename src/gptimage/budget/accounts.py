@@ -10,7 +10,7 @@ from calendar import monthrange
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
@@ -110,35 +110,6 @@ class Limit:
             raise exceeded(self, reserved, spent)
 
 
-class Accounts(Protocol):
-    """A place where calls are recorded: a `Ledger` or a `MemoryLedger`."""
-
-    def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
-        """Record a call, unless it could cross a limit; no other call comes in between.
-
-        Raises:
-            BudgetExceededError: It could; nothing was entered.
-            ConfigurationError: The ledger cannot be used; nothing may be sent.
-        """
-        ...
-
-    def end(self, entry: CallRecord, ending: CallOutcome) -> None:
-        """Record how a call ended; once more when it becomes known later.
-
-        Raises:
-            ConfigurationError: The ledger cannot be used; what was reserved stays counted.
-        """
-        ...
-
-    def spent(self, span: HourRange = ALL_TIME) -> Decimal:
-        """Add up what is spent or reserved in some hours, in USD.
-
-        Raises:
-            ConfigurationError: The ledger cannot be used.
-        """
-        ...
-
-
 class MemoryLedger:
     """Calls in memory: of the threads and tasks of this process, until it ends."""
 
@@ -149,19 +120,23 @@ class MemoryLedger:
         self._calls: WeakKeyDictionary[CallRecord, tuple[Billing, int]] = WeakKeyDictionary()
 
     def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
-        """See `Accounts.begin`."""
+        """Record a call, unless it could cross a limit; no other call comes in between.
+
+        Raises:
+            BudgetExceededError: It could; nothing was entered.
+        """
         with self._lock:
             for limit in limits:
                 limit.check(entry.reserved, self._sum(limit.span))
             self._count(entry, Billing.SENT, entry.reserved)
 
     def end(self, entry: CallRecord, ending: CallOutcome) -> None:
-        """See `Accounts.end`."""
+        """Record how a call ended; once more when it becomes known later."""
         with self._lock:
             self._count(entry, ending.billing, counted_amount(entry, ending))
 
     def spent(self, span: HourRange = ALL_TIME) -> Decimal:
-        """See `Accounts.spent`."""
+        """Add up what is spent or reserved in some hours, in USD."""
         with self._lock:
             return to_usd(self._sum(span))
 

@@ -14,7 +14,6 @@ from gptimage._internal.clock import Clock, check_time, utc_now
 from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import one_of, plain_int, refused, strict_class
 from gptimage.budget.accounts import (
-    Accounts,
     CallOutcome,
     CallRecord,
     Limit,
@@ -28,6 +27,9 @@ from gptimage.budget.ledger import Ledger
 from gptimage.errors import ConfigurationError, truncated_repr
 from gptimage.transport.billing import Billing
 
+
+Accounts: TypeAlias = Ledger | MemoryLedger
+"""A place where calls are recorded."""
 
 Usd: TypeAlias = int | float | str | Decimal
 """An amount in USD; a float means the decimal number it is written as."""
