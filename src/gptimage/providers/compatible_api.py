@@ -43,9 +43,11 @@ _TICKS: Final = Decimal(10) ** 10
 
 def provider(name: str) -> Provider:
     """Return the service of this name."""
-    row = {key: tuple(of) if isinstance(of, list) else of for key, of in _PROFILES[name].items()}
+    row = {**_PROFILES[name], **_TRANSLATIONS.get(name, {})}
     row["parameters"] = frozenset(row["parameters"])
-    return Provider(name=name, **row, **_TRANSLATIONS.get(name, {}))
+    for key in ("url_variables", "key_variables"):
+        row[key] = tuple(row[key])
+    return Provider(name=name, **row)
 
 
 def compatible(

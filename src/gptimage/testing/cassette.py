@@ -117,7 +117,7 @@ class Cassette:
         self, request: HttpRequest, send: Callable[[HttpRequest], Awaitable[HttpReply]]
     ) -> HttpReply:
         """Reply with the recording, or send and record the reply."""
-        request, key = self._identify(request)
+        key = self._identify(request)
         found = self._next(request, key)
         if found is not None:
             return _reply(found)
@@ -129,7 +129,7 @@ class Cassette:
         self, request: HttpRequest, stream: Callable[[HttpRequest], Awaitable[AsyncEventStream]]
     ) -> AsyncEventStream:
         """Reply with the events of the recording, or send and record them."""
-        request, key = self._identify(request)
+        key = self._identify(request)
         found = self._next(request, key)
         if found is not None:
             return _Replay(found)
@@ -151,7 +151,7 @@ class Cassette:
             events: The events of a stream; None for a plain reply.
             key: The key, if it is known already.
         """
-        name = self._identify(request)[1] if key is None else key
+        name = self._identify(request) if key is None else key
         recorded: dict[str, Any] = {"status": reply.status, "content_type": reply.content_type}
         if events is None:
             data = reassemble(reply.body, reply.images, request.image_key)
@@ -180,10 +180,10 @@ class Cassette:
             self._played[name] = len(replies)
             _write(self.path / _file_name(name), entry)
 
-    def _identify(self, request: HttpRequest) -> tuple[HttpRequest, str]:
-        """Return the request as it may be sent, with its files read, and its key.
+    def _identify(self, request: HttpRequest) -> str:
+        """Return the key of a request.
 
-        The key is the cache's, without the address: a run of the sandbox replays at the service.
+        It is the cache's, without the address: a run of the sandbox replays at the service.
         Where an image of an earlier reply is sent back, its mosaic counts, which is what a replay
         sends; the delivery counts, too.
         """
@@ -201,7 +201,7 @@ class Cassette:
         partials = sent.body.get("partial_images")
         if str(sent.body.get("stream")).lower() == "true":
             key = f"{key}-stream-{partials or 0}"
-        return request, f"{request.method.lower()}-{key.removeprefix('g1:')}"
+        return f"{request.method.lower()}-{key.removeprefix('g1:')}"
 
     def _small_body(self, value: object) -> object:
         if isinstance(value, str):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -122,9 +123,7 @@ class JobLease:
             LeaseLostError: Another worker has the job.
             JobStoreError: The job store cannot be written.
         """
-        record = self._change(
-            lambda record, worker: state_machine.before_send(record, worker, key, max_cost)
-        )
+        record = self._change(partial(state_machine.before_send, key=key, max_cost=max_cost))
         if record is None:
             raise LeaseLostError(
                 f"the job {self.record.id} is not this worker's any more: another one finished "
@@ -148,19 +147,15 @@ class JobLease:
 
     def failed(self, reason: str, *, retryable: bool) -> JobRecord | None:
         """Record that nothing was billed."""
-        return self._change(
-            lambda record, worker: state_machine.failed(record, worker, reason, retryable=retryable)
-        )
+        return self._change(partial(state_machine.failed, reason=reason, retryable=retryable))
 
     def needs_review(self, reason: str) -> JobRecord | None:
         """Record that it may have been billed, and there is no image."""
-        return self._change(
-            lambda record, worker: state_machine.needs_review(record, worker, reason)
-        )
+        return self._change(partial(state_machine.needs_review, reason=reason))
 
     def released(self, reason: str) -> JobRecord | None:
         """Leave the job to the next worker, which looks for the reply first."""
-        return self._change(lambda record, worker: state_machine.released(record, worker, reason))
+        return self._change(partial(state_machine.released, reason=reason))
 
     def current(self) -> JobRecord | None:
         """Return the record in the job store."""
