@@ -177,7 +177,6 @@ class AsyncImageClient(AsyncCheckingClient):
 
         check_many(concurrency, checkpoint, retry_unknown=retry_unknown, refresh=refresh)
         return amany(
-            self,
             self._saver,
             self._with_saving_hook,
             requests,

@@ -258,7 +258,6 @@ class ImageClient(CheckingClient):
 
         check_many(concurrency, checkpoint, retry_unknown=retry_unknown, refresh=refresh)
         return many(
-            self,
             self._saver,
             self._with_saving_hook,
             requests,

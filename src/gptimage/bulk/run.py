@@ -44,7 +44,6 @@ from gptimage.bulk.items import (
 from gptimage.bulk.progress import ProgressCallback, ProgressTracker
 from gptimage.bulk.run_state import RunState
 from gptimage.bulk.stop import Stop
-from gptimage.cache.base import Cache
 from gptimage.engine.arguments import refuse_in_call
 from gptimage.engine.save import ResultSaver
 from gptimage.errors import InvalidRequestError, OutcomeUnknownError, truncated_repr
@@ -94,7 +93,6 @@ class Run:
     """A run of many, the same for threads and tasks."""
 
     saver: ResultSaver
-    cache: Cache | None
     total: int | None
     tags: tuple[str, ...]
     concurrency: int = field(default=8, converter=as_int)
@@ -109,7 +107,6 @@ class Run:
     def of(
         cls,
         saver: ResultSaver,
-        cache: Cache | None,
         requests: object,
         settings: RunSettings,
     ) -> Run:
@@ -126,7 +123,6 @@ class Run:
         known: dict[str, Any] = {**settings, "tags": tags}
         run = cls(
             saver=saver,
-            cache=cache,
             total=len(requests) if isinstance(requests, Sized) else None,
             **known,
         )
@@ -150,7 +146,6 @@ class Run:
         with nullcontext() if path is None else Checkpoint(path) as file:
             state = RunState(
                 saver=self.saver,
-                cache=self.cache,
                 checkpoint=file,
                 retry_unknown=self.retry_unknown,
                 tags=self.tags,
@@ -415,11 +410,6 @@ async def _as_async(
 class SyncRunner(Protocol):
     """A client that sends requests and blocks."""
 
-    @property
-    def cache(self) -> Cache | None:
-        """The cache of responses, or None."""
-        ...
-
     def run(self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...) -> Result:
         """Send a request."""
         ...
@@ -427,11 +417,6 @@ class SyncRunner(Protocol):
 
 class AsyncRunner(Protocol):
     """A client whose requests are awaited."""
-
-    @property
-    def cache(self) -> Cache | None:
-        """The cache of responses, or None."""
-        ...
 
     async def run(
         self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
@@ -441,7 +426,6 @@ class AsyncRunner(Protocol):
 
 
 def many(
-    client: SyncRunner,
     saver: ResultSaver,
     with_hook: Callable[[CheckpointHook], SyncRunner],
     requests: Iterable[RequestInput],
@@ -450,10 +434,9 @@ def many(
     """Send many requests from threads; see ``ImageClient.generate_many``.
 
     Args:
-        client: Sends them.
         saver: The client's, which parses and saves replies.
-        with_hook: Returns the same client, whose one request goes through the hook and whose
-            reply is saved by it.
+        with_hook: Returns the client, whose one request goes through the hook and whose reply is
+            saved by it.
         requests: The requests; read as they are needed, in the thread that takes the items.
         **settings: See `RunSettings`.
 
@@ -461,7 +444,7 @@ def many(
         InvalidRequestError: A setting is wrong.
         ConfigurationError: The checkpoint is in use, or belongs to other requests.
     """
-    run = Run.of(saver, client.cache, requests, settings)
+    run = Run.of(saver, requests, settings)
 
     async def send(hook: CheckpointHook) -> Result:
         item = hook.planned
@@ -477,7 +460,6 @@ def many(
 
 
 def amany(
-    client: AsyncRunner,
     saver: ResultSaver,
     with_hook: Callable[[CheckpointHook], AsyncRunner],
     requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
@@ -489,7 +471,7 @@ def amany(
         InvalidRequestError: A setting is wrong.
         ConfigurationError: The checkpoint is in use, or belongs to other requests.
     """
-    run = Run.of(saver, client.cache, requests, settings)
+    run = Run.of(saver, requests, settings)
 
     async def send(hook: CheckpointHook) -> Result:
         item = hook.planned

@@ -14,7 +14,6 @@ from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine, ItemError
 from gptimage.bulk.checkpoint_hook import CheckpointHook
 from gptimage.bulk.items import Item, PlannedItem, RequestInput, planned
 from gptimage.bulk.stop import Stop
-from gptimage.cache.base import Cache
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
@@ -65,7 +64,6 @@ class RunState:
 
     Attributes:
         saver: Parses and saves replies, with the client's settings.
-        cache: The client's cache, or None.
         checkpoint: The file of the run, or None.
         retry_unknown: Whether to send again what may have been billed by an earlier run.
         tags: Tags for every image.
@@ -75,7 +73,6 @@ class RunState:
     """
 
     saver: ResultSaver
-    cache: Cache | None
     checkpoint: Checkpoint | None
     retry_unknown: bool
     tags: tuple[str, ...]
@@ -279,7 +276,7 @@ class RunState:
     def _is_cached(self, key: str) -> bool:
         """Tell whether sending it again costs nothing."""
         try:
-            return self.cache is not None and self.cache.get(key) is not None
+            return self.saver.cache is not None and self.saver.cache.get(key) is not None
         except CacheError:
             return False
 
