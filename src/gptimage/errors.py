@@ -143,6 +143,9 @@ def named_categories(message: str) -> tuple[str, ...]:
 _READ: Final = 4096
 """Characters looked at for secrets before a text is cut: half a secret no longer looks like one."""
 
+_KEPT: Final = 200
+"""Characters of a value that an error keeps."""
+
 
 def truncated_repr(value: object, limit: int = 80) -> str:
     """Return the repr of whatever a caller passed, cut short, for a message; it never fails."""
@@ -155,15 +158,15 @@ def truncated_repr(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def picklable_value(value: object, limit: int = 200) -> object:
+def picklable_value(value: object) -> object:
     """Plain values and cut text are kept; anything else becomes text, so that it can be pickled."""
     if isinstance(value, str):
         text = scrub(value[:_READ])
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        return text if len(text) <= _KEPT else text[: _KEPT - 1] + "…"
     if isinstance(value, (tuple, list)):
         several = cast("list[object]", value)
-        return several if all(map(_is_picklable, several)) else truncated_repr(several, limit)
-    return value if _is_picklable(value) else truncated_repr(value, limit)
+        return several if all(map(_is_picklable, several)) else truncated_repr(several, _KEPT)
+    return value if _is_picklable(value) else truncated_repr(value, _KEPT)
 
 
 def _is_picklable(value: object) -> bool:

@@ -265,21 +265,22 @@ def _pending_image(
 
 def placed(record: Record, image: Image, naming: Naming, blobs: Blobs) -> Record:
     """Return the record with the names its files get in a store."""
-    base = IMAGES + naming.stem(record)
+    base, drawn = IMAGES + naming.stem(record), image.original
     key = f"{base}.{image.extension}"
     return evolve(
         record,
         key=key,
         path=blobs.folder.joinpath(*key.split("/")) if blobs.folder else None,
-        original=_original(base, image.original),
+        original=None
+        if drawn is None
+        else original_of(f"{base}.original.{drawn.extension}", drawn),
     )
 
 
-def _original(base: str, image: Image | None) -> Original | None:
-    if image is None:
-        return None
+def original_of(key: str, image: Image) -> Original:
+    """Return what a record says of the file of an original."""
     return Original(
-        key=f"{base}.original.{image.extension}",
+        key=key,
         format=image.format,
         width=image.width,
         height=image.height,

@@ -22,6 +22,7 @@ from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, INDEX, SIDECAR, id_in, input_digest, stem, time_of
 from gptimage.store.prune import sweep_inputs
+from gptimage.store.save import original_of
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
 from gptimage.store.sync import sync
 from gptimage.types.record import Original, Record
@@ -183,24 +184,13 @@ def _describe(context: StoreContext, images: Mapping[str, Image]) -> None:
     """Write a sidecar for an image, and its original if that is there too."""
     key = max(images, key=lambda each: ".original." not in each)
     others = [each for each in images if each != key]
-    original = _original(others[0], images[others[0]]) if others else None
+    original = original_of(others[0], images[others[0]]) if others else None
     record = _record(key, images[key], original)
     body = sidecar.dump(record)
     sidecar_key = stem(key) + SIDECAR
     with suppress(FileExistsError):
         etag = context.blobs.create(sidecar_key, body)
         context.index.add([IndexEntry(record=record, etag=etag, body=body)])
-
-
-def _original(key: str, image: Image) -> Original:
-    return Original(
-        key=key,
-        format=image.format,
-        width=image.width,
-        height=image.height,
-        bytes=image.nbytes,
-        sha256=image.sha256,
-    )
 
 
 def _record(key: str, image: Image, original: Original | None) -> Record:

@@ -146,13 +146,7 @@ def with_references(
     return evolve(prompt, text=text, images=()), (*images, *read)
 
 
-def resolve_all(
-    sources: Sources,
-    *,
-    fetch: Callable[[str], bytes],
-    field: str = "images",
-    formats: Collection[str] | None = API_FORMATS,
-) -> tuple[Image | FileRef, ...]:
+def resolve_all(sources: Sources, *, fetch: Callable[[str], bytes]) -> tuple[Image | FileRef, ...]:
     """Read one image, or a list or tuple of up to 16, in order.
 
     Raises:
@@ -162,17 +156,16 @@ def resolve_all(
     """
     several = spread(sources, stored=False)
     if not _are_several(several):
-        one = cast("Source", several)
-        return (resolve(one, field=field, fetch=fetch, formats=formats),)
+        return (resolve(cast("Source", several), field="images", fetch=fetch),)
     if not 1 <= len(several) <= MAX_IMAGES:
         raise InvalidRequestError(
-            f"{field}: an edit takes 1 to {MAX_IMAGES} images, not {len(several)}",
-            field=field,
+            f"images: an edit takes 1 to {MAX_IMAGES} images, not {len(several)}",
+            field="images",
             value=len(several),
             allowed=f"1 to {MAX_IMAGES}",
         )
     return tuple(
-        resolve(cast("Source", each), field=f"{field}[{index}]", fetch=fetch, formats=formats)
+        resolve(cast("Source", each), field=f"images[{index}]", fetch=fetch)
         for index, each in enumerate(several)
     )
 

@@ -74,7 +74,7 @@ def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
         "usage": _usage(result.usage),
         **_chosen(result.requested, result.effective),
         "cached": result.cached,
-        "warnings": _warnings([*result.warnings, *drawn.notes]),
+        "warnings": _warnings(result.warnings),
         **({} if turn is None else {"revised_prompt": _speech(turn.revised_prompt)}),
         **(_turn(turn) if turn else {}),
         **({"recovery_copies": list(drawn.unsaved.recovery_copies)} if drawn.unsaved else {}),
@@ -84,11 +84,7 @@ def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
 
 
 def restored_summary(
-    app: App,
-    handle: str | None,
-    records: Sequence[gptimage.Record],
-    notes: Iterable[str],
-    shown: int,
+    app: App, handle: str | None, records: Sequence[gptimage.Record], shown: int
 ) -> dict[str, Any]:
     """A call of which the records are left; the first so many answer it."""
     first = records[0]
@@ -103,7 +99,7 @@ def restored_summary(
         "usage": _usage(first.usage),
         **_chosen(first.requested, first.effective),
         "cached": False,
-        "warnings": _warnings([*warnings, *notes]),
+        "warnings": _warnings(warnings),
         **_sandbox(app),
         "next": _NEXT,
     }
@@ -266,14 +262,12 @@ class CompletedCall:
         outcome: The images, or the turn of a conversation they belong to.
         handle: The handle of the call, or None.
         copies: Where ``save_to`` wrote each image; empty when it was not asked to.
-        notes: More warnings for the assistant, one sentence each.
         unsaved: Why the images are not in the store, or None when they are.
     """
 
     outcome: gptimage.Result | gptimage.Turn
     handle: str | None = None
     copies: Sequence[Path] = ()
-    notes: Sequence[str] = ()
     unsaved: gptimage.StoreError | None = None
 
     @property
@@ -306,7 +300,6 @@ async def job_result(
     app: App,
     job: Job,
     *,
-    notes: Sequence[str] = (),
     max_px: int | None = None,
 ) -> CallToolResult:
     """Return a job's images when it is done, or its handle while it runs.
@@ -314,7 +307,6 @@ async def job_result(
     Args:
         app: The server.
         job: The job.
-        notes: More warnings for the assistant, one sentence each.
         max_px: Long edge of the previews, 0 for none; ``settings.preview_pixels`` when left out.
 
     Raises:
@@ -325,12 +317,12 @@ async def job_result(
     if job.outcome is not None:
         unsaved = job.error if isinstance(job.error, gptimage.StoreError) else None
         shown = CompletedCall(
-            outcome=job.outcome, handle=job.handle, copies=job.copies, notes=notes, unsaved=unsaved
+            outcome=job.outcome, handle=job.handle, copies=job.copies, unsaved=unsaved
         )
         return await completed(app, shown, max_px=max_px)
     if job.records:
         first = len(job.shown)
-        return await restored(app, job.handle, job.records, shown=first, notes=notes, max_px=max_px)
+        return await restored(app, job.handle, job.records, shown=first, max_px=max_px)
     raise to_tool_error(job_error(job)) from job.error
 
 
@@ -372,14 +364,12 @@ async def restored(
     handle: str | None,
     records: Sequence[gptimage.Record],
     *,
-    shown: int | None = None,
-    notes: Sequence[str] = (),
+    shown: int,
     max_px: int | None = None,
 ) -> CallToolResult:
     """A call of which only the saved images are left, as after a restart of the server."""
     views = [_ImageView(facts=image_facts(each, each), record=each) for each in records[:shown]]
-    summary = restored_summary(app, handle, records, notes, len(views))
-    return await _shown(app, summary, views, max_px)
+    return await _shown(app, restored_summary(app, handle, records, len(views)), views, max_px)
 
 
 async def saved_image(

@@ -105,9 +105,7 @@ class StreamRoute:
                 self._app, CompletedCall(outcome=job.outcome, copies=job.copies)
             )
         else:
-            summary = results.restored_summary(
-                self._app, job.handle, job.records, (), len(job.shown)
-            )
+            summary = results.restored_summary(self._app, job.handle, job.records, len(job.shown))
         shown: dict[str, Any] = {name: summary[name] for name in _SHOWN if name in summary}
         shown["images"] = [self._image(record) for record in job.shown]
         return "complete", clean_json(shown)
