@@ -115,7 +115,8 @@ if not TYPE_CHECKING:  # a checker would take any misspelt name for one this fun
         if name == "__version__":
             from importlib.metadata import version
 
-            return version("gptimage")
+            found = globals()[name] = version("gptimage")  # reading it takes a millisecond
+            return found
         if name == "testing":
             return importlib.import_module("gptimage.testing")
         module = next((module for module, names in _MODULES.items() if name in names.split()), None)

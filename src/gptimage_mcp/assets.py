@@ -71,11 +71,16 @@ def _drawings() -> Mapping[str, str]:
 
 def icons(name: str) -> list[Icon]:
     """The icon of a tool (``generate_image`` ...), or of the server (``server``)."""
+    return [Icon(src=_address(name), mime_type="image/svg+xml")]
+
+
+@functools.cache
+def _address(name: str) -> str:
+    """Return the address of an icon."""
     # Not base64, which is twice as long to a model that is shown the list.
     # Commas between the numbers of a path, because a space takes three characters in an address.
     drawn = re.sub(
         r' d="[^"]*"', lambda path: " " + path[0][1:].replace(" ", ","), _drawings()[name]
     )
     drawing = quote(_SVG.format(drawn).replace('"', "'"), safe="'/:=;,-.")
-    uri = f"data:image/svg+xml,{drawing}"
-    return [Icon(src=uri, mime_type="image/svg+xml")]
+    return f"data:image/svg+xml,{drawing}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +21,7 @@ def schemas_made_once() -> Iterator[None]:
 
     What the SDK reads of a function is its signature; a tool with another one is described anew.
     """
-    made: dict[str, Tool] = {}
+    made: dict[str, tuple[Tool, str]] = {}  # with its parameters as JSON
     long: dict[int, tuple[object, str]] = {}  # by id; 2 ms are what the types of one take as text
     real = Tool.from_function
 
@@ -36,9 +36,10 @@ def schemas_made_once() -> Iterator[None]:
     def from_function(fn: Callable[..., Any], *arguments: Any, **options: Any) -> Tool:
         key = repr((fn.__module__, fn.__qualname__, shown(fn), arguments, options))
         if key not in made:
-            made[key] = real(fn, *arguments, **options)
-        tool = made[key]
-        return tool.model_copy(update={"fn": fn, "parameters": deepcopy(tool.parameters)})
+            tool = real(fn, *arguments, **options)
+            made[key] = tool, json.dumps(tool.parameters)
+        tool, parameters = made[key]
+        return tool.model_copy(update={"fn": fn, "parameters": json.loads(parameters)})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tool, "from_function", from_function)
