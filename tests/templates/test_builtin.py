@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -68,9 +70,17 @@ RULES = {
 }
 
 
+@functools.lru_cache(maxsize=2_000)
+def broken_rules(text: str) -> frozenset[str]:
+    """The rules that a part of a prompt breaks; the next prompt has most of its parts, too."""
+    return frozenset(name for name, pattern in RULES.items() if re.search(pattern, text))
+
+
 def faults(text: str) -> list[str]:
-    """The rules of clean prose a prompt breaks."""
-    broken = [name for name, pattern in RULES.items() if re.search(pattern, text)]
+    """The rules of clean prose a prompt breaks; none is about more than two paragraphs."""
+    paragraphs = text.split("\n\n")
+    pairs = ["\n\n".join(paragraphs[at : at + 2]) for at in range(max(1, len(paragraphs) - 1))]
+    broken = sorted(frozenset[str]().union(*map(broken_rules, pairs)))
     balanced = text.count('"') % 2 == 0 and text.count("(") == text.count(")")
     return broken if balanced else [*broken, "unbalanced"]
 
@@ -175,18 +185,23 @@ def test_choices(template: str, argument: str, choices: str) -> None:
 @pytest.mark.parametrize("brand", [None, BRAND], ids=["no brand", "brand"])
 @each
 def test_every_way_reads_cleanly(template: PromptTemplate, brand: Brand | None) -> None:
-    """Every subset of optional arguments, with every choice, is clean prose of legal length."""
+    """Every subset of optional arguments, with every choice: clean prose, legal length and size."""
     branded = PromptTemplates([template]).with_brand(brand)[template.name] if brand else template
     broken: list[tuple[list[str], dict[str, object], str]] = []
+    recommended: set[tuple[Any, str | None]] = set()
     count = 0
     for arguments in every_way(branded):
         count += 1
-        text = branded.render(arguments).text
+        prompt = branded.render(arguments)
+        text = prompt.text
+        recommended.add((prompt.size, prompt.quality))
         if found := faults(text):
             broken.append((found, arguments, text))
         assert 300 < len(text) < 4_000
 
     assert broken[:1] == []
+    assert {quality for _, quality in recommended} <= {"medium", "high"}
+    assert None not in {Size.parse(size).dimensions for size, _ in recommended}
     optional = [each for each in branded.arguments if not each.required]
     assert count >= 2 ** len([each for each in optional if each.default in {None, False}])
 
@@ -230,17 +245,6 @@ def test_described(template: PromptTemplate) -> None:
 
     assert [text for text in described if not re.fullmatch(r"[A-Z].*\.", text)] == []
     assert template.title[0].isupper()
-
-
-@each
-def test_recommended_settings_are_legal(template: PromptTemplate) -> None:
-    """Whatever the arguments, the recommended size is one the library understands."""
-    for arguments in every_way(template):
-        prompt = template.render(arguments)
-
-        assert prompt.size is not None
-        assert Size.parse(prompt.size).dimensions is not None
-        assert prompt.quality in {"medium", "high"}
 
 
 @pytest.mark.parametrize(("platform", "preset"), PLATFORMS.items())

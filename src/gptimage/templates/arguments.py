@@ -149,6 +149,8 @@ class TemplateArgument:
 
     def _canonical(self, text: str) -> str:
         """Return the choice or suggestion meant, however it is cased and hyphenated."""
+        if text in self.values:
+            return text
         for value in self.choices or self.suggestions:
             if normalise(text) == normalise(value):
                 return value
