@@ -46,7 +46,7 @@ def start_python(words: Sequence[str | bytes | Path], **options: Any) -> subproc
     """Start ``python`` with these words, as `subprocess.Popen` does with the same options.
 
     It is forked where that is the same: not if the environment differs in what is `READ_ONCE`, nor
-    while coverage is measured, nor on systems other than Linux.
+    while coverage is measured, nor on systems other than Linux, nor on a Python that is untried.
 
     Args:
         words: ``-W error`` or nothing, then ``-c CODE``, ``-m MODULE`` or a script, and arguments.
@@ -93,6 +93,8 @@ def forking_command(path: Path) -> int:
 def can_fork(env: Mapping[str, str]) -> bool:
     """Whether a fork with this environment is what a new process would be."""
     if not hasattr(os, "pidfd_open") or any(name.startswith("COV") for name in env):
+        return False
+    if sys.version_info >= (3, 15):  # `Forked` knows what `Popen` is like in those before
         return False
     if env.get("PYTHONWARNINGS", "") not in {"", "error"}:
         return False

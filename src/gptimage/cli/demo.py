@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from gptimage._internal.data import data_text
 from gptimage.cli.generate import length
 from gptimage.cli.options import configure, open_client
 from gptimage.cli.output import Target, prepare, progress, save_one, target
@@ -176,8 +177,7 @@ CUP: Final = (210, 95, 367, 193)
 """The coffee inside the cup, in pixels of the shipped photograph."""
 
 STEPS: Final = tuple(
-    Step(**row)
-    for row in tomllib.loads(Path(__file__).with_name("demo.toml").read_text("utf-8"))["steps"]
+    Step(**row) for row in tomllib.loads(data_text(__name__, "demo.toml"))["steps"]
 )
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from gptimage._internal.data import data_text
 from gptimage.cli import values as readers
 
 
@@ -84,7 +85,7 @@ _ELSEWHERE: Final = {
 @cache
 def command_table() -> dict[str, Any]:
     """Read ``commands.toml``, which stands beside this file."""
-    return tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(data_text(__name__, "commands.toml"))
 
 
 def build_parser(words: Sequence[str] | None = None) -> Parser:

@@ -7,9 +7,9 @@ import os
 import tomllib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from gptimage._internal.data import data_text
 from gptimage._internal.keywords import (
     clock,
     file_path,
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 
 
 _CONNECTION: Final = ("api_key", "base_url", "timeout", "openai", "transport")
-_HINTS: Final[Mapping[str, list[dict[str, Any]]]] = tomllib.loads(
-    Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
-)
+_HINTS: Final[Mapping[str, list[dict[str, Any]]]] = tomllib.loads(data_text(__name__, "hints.toml"))
 _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("send", "stream", "close"),
     "async transport": ("send", "stream", "aclose"),

@@ -12,11 +12,11 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
 
+from gptimage._internal.data import data_text
 from gptimage._internal.json import array, count, table
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.providers.base import Provider
@@ -26,7 +26,7 @@ from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
 _PROFILES: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
-    Path(__file__).with_name("compatible.toml").read_text(encoding="utf-8")
+    data_text(__name__, "compatible.toml")
 )
 _RATIOS: Final = (
     "1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.5:9", "9:20", "20:9", "1:2",

@@ -13,11 +13,11 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from io import BufferedIOBase
-from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from attrs import evolve, frozen
 
+from gptimage._internal.data import data_text
 from gptimage.sandbox import failures
 from gptimage.transport.http import FilePart, HttpRequest
 
@@ -175,7 +175,7 @@ def _unquoted(text: bytes) -> str:
 
 @cache
 def _endpoints() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(Path(__file__).with_name("accepted.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(data_text(__name__, "accepted.toml"))
 
 
 def accepted(endpoint: str, what: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import tomllib
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -264,7 +264,9 @@ def _allowed(allowed: object) -> str:
     return f" (accepted: {redact(for_assistant(shown), 300)})"
 
 
-_USUAL: Final = tomllib.loads(Path(__file__).with_name("advice.toml").read_text(encoding="utf-8"))
+_USUAL: Final = tomllib.loads(
+    files("gptimage_mcp.content").joinpath("advice.toml").read_text("utf-8")
+)
 
 ADVICE: Final[Mapping[type, _Advice]] = {
     **{

@@ -364,7 +364,7 @@ async def restored(
     handle: str | None,
     records: Sequence[gptimage.Record],
     *,
-    shown: int,
+    shown: int | None = None,
     max_px: int | None = None,
 ) -> CallToolResult:
     """A call of which only the saved images are left, as after a restart of the server."""

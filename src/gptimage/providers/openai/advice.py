@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from gptimage._internal.data import data_text
 from gptimage.errors import (
     ApiError,
     ModerationError,
@@ -46,9 +46,7 @@ OPENAI: Final = Service()
 
 
 # Read while nothing has failed: a refusal may come when no file can be opened.
-_TABLE: Final[Mapping[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("advice.toml").read_text(encoding="utf-8")
-)
+_TABLE: Final[Mapping[str, Any]] = tomllib.loads(data_text(__name__, "advice.toml"))
 
 
 def _time(seconds: float) -> str:
