@@ -315,6 +315,25 @@ def test_the_sandbox_drifts_on_request(photo: Image) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [(1200, 630), (1023, 769), (1000, 667), (320, 213)])
+@pytest.mark.parametrize("drifting", [None, {"repaint": 24}], ids=["still", "repainted"])
+def test_an_original_of_no_legal_size_is_put_back(
+    photo: Image, size: tuple[int, int], drifting: Any
+) -> None:
+    """What was drawn lacks its rim, or has one: it is laid where it was, and has not moved."""
+    original = photo.fit(*size)
+    mask = Mask.from_box((40, 20, 60, 40))
+    with ImageClient.sandbox(Sandbox(drift=drifting, draw="scene")) as client:
+        result = client.edit("a hat", original, mask=mask, size="same", outside="keep")
+
+    assert result.image.size == size
+    assert not any("moved" in warning for warning in result.warnings)
+    assert drift(result.image, original, mask) == 0
+    assert (result.drift or 0) > 0.05 if drifting else (result.drift or 0) < 0.003
+    inside = (45, 25, 55, 35)
+    assert result.image.to_pil().crop(inside).tobytes() != original.to_pil().crop(inside).tobytes()
+
+
 @pytest.mark.parametrize("draw", ["plain", "scene"])
 def test_the_sandbox_does_not_drift_unasked(photo: Image, draw: Any) -> None:
     """Nor where the original has another size than what is drawn: both are scaled alike."""

@@ -331,7 +331,8 @@ def _kept(plan: Plan, image: Image) -> tuple[Image, list[str]] | None:
     except Exception as error:  # noqa: BLE001  # a paid image is never dropped for its mask
         exact, notes = _exact(plan, image)
         return exact, [f"outside='keep' failed, this is the service's image: {error}", *notes]
-    share = f"the service changed {kept.drift:.1%} of the pixels outside the mask"
+    changed = f"{kept.drift:.1%}" if kept.drift >= 0.001 else "less than 0.1%"
+    share = f"the service changed {changed} of the pixels outside the mask"
     if kept.moved is not None:
         note = f"{share} and moved the image by about {kept.moved[0]}, {kept.moved[1]} pixels"
         return kept.image, [f"{note}: nothing was put back, as it would show what moved twice"]

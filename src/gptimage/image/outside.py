@@ -7,6 +7,7 @@ an edge that blends inside the mask, unless the whole image moved, which would s
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -24,6 +25,7 @@ from gptimage.image.image import Image
 from gptimage.image.label import combined
 from gptimage.image.mask import Mask, opacity
 from gptimage.image.transform import FIT_QUALITY, cover, is_lossless_webp
+from gptimage.image.transform import scaled as resized
 
 
 if TYPE_CHECKING:
@@ -156,13 +158,43 @@ def _aligned(
     new, old = (decode(each.data, each.format) for each in (edited, first))
     protected = opacity(mask, old.size).point(_CLEAN)
     drawn, scaled = drawn or new.size, None
+    frame = old if size in {None, old.size} else cover(old, *size)
     if size is not None and new.size != size:
-        new = cover(new, *size)
-    if drawn != new.size:
+        scaled = _laid_on(frame, cover(old, *new.size), old.size)
+        new = _laid_on(frame, new, old.size)
+    elif drawn != new.size:
         scaled = cover(cover(old, *drawn), *new.size)
     if old.size != new.size:
         old, protected = (cover(each, *new.size) for each in (old, protected))
     return new, old, scaled, protected
+
+
+def _laid_on(frame: Pil, drawn: Pil, original: tuple[int, int]) -> Pil:
+    """Return what was drawn of an original, in the size of the frame and where it belongs there.
+
+    Both show the middle of the original, scaled to cover them. What was drawn may end within the
+    frame, which is seen around it then.
+
+    Args:
+        frame: The original in the size asked for.
+        drawn: What the service made of it, in the size it was asked for.
+        original: Width and height of the original, in pixels.
+    """
+    scale, wanted = (
+        max(edge / own for edge, own in zip(each.size, original, strict=True))
+        for each in (drawn, frame)
+    )
+    x, y = (
+        (edge - own * scale / wanted) / 2 for edge, own in zip(drawn.size, frame.size, strict=True)
+    )
+    rim = (math.ceil(max(0, -x)), math.ceil(max(0, -y)))
+    if any(rim):
+        whole = cover(frame, drawn.width + 2 * rim[0], drawn.height + 2 * rim[1])
+        whole = in_mode(whole, drawn.mode)
+        whole.paste(drawn, rim)
+        whole.info.update(drawn.info)
+        x, y, drawn = x + rim[0], y + rim[1], whole
+    return resized(drawn, frame.size, (x, y, drawn.width - x, drawn.height - y))
 
 
 _CLEAN: Final = [0] * 8 + list(range(8, 248)) + [255] * 8
