@@ -13,6 +13,7 @@ from attrs import evolve
 
 import gptimage
 from gptimage.budget.ledger import Ledger
+from gptimage.cache import MemoryCache
 from gptimage.errors import MalformedReplyError
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
@@ -95,6 +96,39 @@ def test_an_odd_field_costs_no_picture(tmp_path: Path, harness: Harness, odd: An
     assert len(json.dumps([*result.warnings, dict(result.reported_by_service)]).encode()) < 10_000
     (row,) = ledger.rows()
     assert (row.billing, row.cost, row.usage) == ("billed", None, None)
+
+
+@pytest.mark.parametrize("status", [201, 203, 206])
+def test_another_success_is_cached_and_saved(tmp_path: Path, harness: Harness, status: int) -> None:
+    """Servers say 201 for what they created: it is paid like any other, and never twice."""
+    with Store(tmp_path / "pictures") as store:
+        client, service = harness.fake(
+            evolve(answer(BYTES), status=status), store=store, cache=MemoryCache()
+        )
+        first, again = (client.generate("A fox", size="1024x640") for _ in range(2))
+        assert first.stored == tuple(store.history())
+
+    assert (len(service.requests), first.cached, again.cached) == (1, False, True)
+    assert first.image.data == again.image.data
+
+
+@pytest.mark.parametrize("status", [201, 500])
+def test_the_reply_of_another_success_is_kept_when_a_call_breaks_off(
+    state: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """As that of a 200; an error holds nothing."""
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gptimage.engine.config.parse_response", interrupted)
+    client = gptimage.ImageClient(
+        transport=FakeTransport([evolve(answer(BYTES), status=status)]), retry=0
+    )
+    with pytest.raises(KeyboardInterrupt):
+        client.generate("A fox", size="1024x640")
+
+    assert len([*state.rglob("*.reply")]) == (status == 201)
 
 
 @pytest.mark.parametrize("odd", ODD, ids=NAMED)

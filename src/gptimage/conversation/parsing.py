@@ -71,7 +71,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
         MalformedReplyError: The reply holds no readable image; it carries the body.
         OutcomeUnknownError: A gateway gave up waiting.
     """
-    value = _json(reply) if 200 <= reply.status < 300 else None
+    value = _json(reply) if reply.is_success else None
     if value is None and (events := _events(reply)):
         reader = TurnReader(turn, evolve(reply, body=b"", images=()))
         for event in events:
@@ -143,7 +143,7 @@ def parse_words(plan: Plan, reply: HttpReply, *, now: datetime) -> Answer:
         MalformedReplyError: There are no words in it; it carries the body.
         OutcomeUnknownError: A gateway gave up waiting.
     """
-    value = _json(reply) if 200 <= reply.status < 300 else None
+    value = _json(reply) if reply.is_success else None
     if value is None:
         parse_response(plan, reply, now=now)  # raises what an error of the Images API raises
     answer = read_answer(value)
@@ -273,7 +273,7 @@ def _is_image(call: ImageCall) -> bool:
 
 def _events(reply: HttpReply) -> list[ServerEvent]:
     """Return the events of a stream nobody asked for; none when it is no stream, or an error."""
-    if not 200 <= reply.status < 300:
+    if not reply.is_success:
         return []
     decoder = EventDecoder()
     body = reassemble(reply.body, reply.images, IMAGE)
@@ -324,7 +324,7 @@ class TurnReader(PreviewReader):
                 reader._items = list(self._items)
                 reader._take(event)
         if not reader._items and not reader._ended:
-            return self._head if self._head.status == 200 and self._head.body else None
+            return self._head if self._head.is_success and self._head.body else None
         answer = read_answer(reader._document())
         drawn = [call for call in answer.calls if call.image is not None]
         return _as_images(answer, drawn, self._head) if drawn else None

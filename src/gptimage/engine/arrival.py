@@ -122,7 +122,7 @@ class Arrival:
     def _whole_response(self) -> HttpReply | None:
         found = self.response
         reply = found if isinstance(found, HttpReply) or found is None else found.reply
-        return reply if reply is not None and reply.status == 200 and reply.body else None
+        return reply if reply is not None and reply.is_success and reply.body else None
 
     def _carry(
         self,

@@ -148,7 +148,7 @@ def inline_images(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
 
 def image_urls(reply: HttpReply) -> tuple[str, ...]:
     """The addresses a reply names instead of sending bytes, also relative ones; usually none."""
-    if not 200 <= reply.status < 300 or not (b'url"' in reply.body or b"http" in reply.body):
+    if not reply.is_success or not (b'url"' in reply.body or b"http" in reply.body):
         return ()
     try:
         document = read(reply.body, reply.images)
@@ -169,7 +169,7 @@ _FORM_ALONE: Final = re.compile(
 
 def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
     """Return the reply's JSON, once its status says that it is an answer."""
-    if not 200 <= reply.status < 300:
+    if not reply.is_success:
         raise _refused(plan, reply, now)
     try:
         document = read(reply.body, reply.images)

@@ -146,7 +146,7 @@ class ResultSaver:
         Raises:
             GptImageError: It is an error, or holds no image.
         """
-        good = reply.status == 200 and self._wants_body
+        good = reply.is_success and self._wants_body
         with _carried(plan, reply):
             whole, unreachable = self.core.inline_image_urls(plan.endpoint, reply)
             body = reassemble(whole.body, whole.images) if good else None

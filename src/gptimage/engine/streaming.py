@@ -99,7 +99,7 @@ class PreviewReader:
 
     def _is_stream(self) -> bool:
         is_stream = self._head.content_type == "text/event-stream" and not self._head.body
-        return self._head.status == 200 and (is_stream or self._took)
+        return self._head.is_success and (is_stream or self._took)
 
     def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
         reason = str(broken) if broken else "the stream ended before the finished image"
@@ -148,7 +148,7 @@ class StreamReader(PreviewReader):
         if finals:
             return self._merged(finals)
         reply = self._whole or self._head
-        return reply if reply.status == 200 and reply.body else None
+        return reply if reply.is_success and reply.body else None
 
     def _take(self, event: ServerEvent) -> PartialImage | None:
         parsed = self._parsed(event, read_event)

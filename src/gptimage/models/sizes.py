@@ -200,7 +200,7 @@ class SizeRule:
         """Return the legal size that gives exactly ``width`` x ``height`` with the least waste.
 
         It is at least as large on both edges. Just rounding up is preferred, since then
-        nothing is rescaled; otherwise the closest ratio wins, then the fewest pixels.
+        hardly anything is rescaled; otherwise the closest ratio wins, then the fewest pixels.
 
         Raises:
             InvalidRequestError: No legal size is large enough; names the nearest legal ones.

@@ -232,7 +232,7 @@ def _rewritten(
     reply: HttpReply, change: Callable[[dict[str, Any]], Mapping[str, Any]]
 ) -> HttpReply:
     """Return a successful reply with its JSON changed; its images stay as they are."""
-    if not 200 <= reply.status < 300:
+    if not reply.is_success:
         return reply
     value = table(loads(bytes(reply.body)))
     return evolve(reply, body=json.dumps(change(value)).encode()) if value else reply

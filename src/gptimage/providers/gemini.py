@@ -254,7 +254,7 @@ def from_wire(reply: HttpReply) -> HttpReply:
     value = _camel(json.loads(reply.body))
     # Without ?alt=sse a stream is an array, and so are some of Google's errors.
     document = _together([*map(table, array(value))]) if array(value) else table(value)
-    if not 200 <= reply.status < 300:
+    if not reply.is_success:
         return _refusal(reply, document)
     if document and not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
         raise ValueError("this is no reply of generateContent")

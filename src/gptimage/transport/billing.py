@@ -134,7 +134,7 @@ _PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s?([a-z]+)", re.IGNORECASE)
 def verdict(reply: HttpReply) -> Verdict:
     """Return what a reply says about money; docs/money.md has this as a table."""
     status, text = reply.status, text_of(reply)
-    if 200 <= status < 300:
+    if reply.is_success:
         return "answered"
     if status in STOPPED_WAITING:
         return "unknown"

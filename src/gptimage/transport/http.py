@@ -91,6 +91,11 @@ class HttpReply:
     images: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
+    def is_success(self) -> bool:
+        """Whether its status is one of success: 200 to 299."""
+        return 200 <= self.status < 300
+
+    @property
     def request_id(self) -> str | None:
         """The service's id of the request (``x-request-id``), when it is one."""
         return label(scrub(self.headers.get("x-request-id", "")))

@@ -115,11 +115,7 @@ async def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStre
         return ArrivingStream(response, reply_of(response))
     chunks, start = pieces(response), b""
     try:
-        while (
-            response.status_code == 200
-            and _is_undecided(start)
-            and (more := await anext(chunks, b""))
-        ):
+        while response.is_success and _is_undecided(start) and (more := await anext(chunks, b"")):
             start += more
     except network_errors() as error:
         await _close(response)
