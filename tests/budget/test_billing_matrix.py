@@ -100,7 +100,7 @@ def test_every_failure(
             base_url=service.url,
             budget=budget,
             retry=gptimage.Retry(first_delay=0.001),
-            timeout=0.5 if failure.ending == "hang" else 60.0,
+            timeout=1.5 if failure.ending == "hang" else 60.0,
         )
         wait_until(lambda: len(service.posts) >= failure.posts)  # it may be read after a timeout
     finally:
