@@ -42,6 +42,13 @@ def test_no_status_alone_is_sent_again() -> None:
     assert [each for each in statuses if delay(answered(each)) is not None] == [429]
 
 
+def test_a_service_may_say_that_sending_again_is_no_use() -> None:
+    """OpenAI's header; its "true" does not make safe what may have been billed."""
+    assert delay(answered(429, x_should_retry="false", retry_after="1")) is None
+    assert delay(answered(429, x_should_retry="true", retry_after="1")) == 1
+    assert delay(answered(500, x_should_retry="true")) is None
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 520, 529])
 @pytest.mark.parametrize(
     "body",

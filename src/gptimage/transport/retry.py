@@ -91,7 +91,7 @@ class Retry:
             costs_nothing: Whether the request is one that nobody bills, such as a look at a
                 batch, so that also a lost answer is asked for again.
         """
-        if attempt >= self.attempts:
+        if attempt >= self.attempts or _says_no(outcome):
             return None
         if is_unknown(outcome) and not costs_nothing:
             # Paying for the same request more than once has to be chosen by name.
@@ -144,6 +144,14 @@ def is_outage(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool
     if isinstance(outcome, HttpReply):
         return outcome.status != 429 and verdict(outcome) in ("free", "unknown")
     return True
+
+
+def _says_no(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool:
+    """Return whether the service says that sending again is no use.
+
+    That it is of use is not believed: only what cannot have been billed is sent again.
+    """
+    return isinstance(outcome, HttpReply) and outcome.headers.get("x-should-retry") == "false"
 
 
 def _safe(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool:
