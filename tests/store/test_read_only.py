@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,16 @@ def test_a_server_starts_with_a_store_that_may_only_be_read(
     assert list(check_required_paths(settings)) == []
     assert any("calls that would draw others" in each for each in check_optional_paths(settings))
     assert any("images cannot be saved in" in each for each in check_required_paths(missing))
+
+
+def test_a_folder_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    """As before the first image: what is not there is not read-only."""
+    with (
+        Store(tmp_path / "store") as store,
+        ImageClient.sandbox(Sandbox(draw="plain"), store=store) as client,
+    ):
+        client.generate("A red fox", **LOW)
+        shutil.rmtree(tmp_path / "store")
+        (record,) = client.generate("A blue fox", **LOW).stored
+
+        assert (tmp_path / "store" / record.key).is_file()

@@ -24,7 +24,8 @@ class StoreWarning(UserWarning):
 
 def is_read_only(blobs: Blobs) -> bool:
     """Return whether the blobs are in a folder that this process may not write in."""
-    return blobs.folder is not None and not os.access(blobs.folder, os.W_OK)
+    folder = blobs.folder
+    return folder is not None and folder.exists() and not os.access(folder, os.W_OK)
 
 
 @frozen(kw_only=True)
