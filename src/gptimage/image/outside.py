@@ -158,7 +158,7 @@ def _aligned(
     new, old = (decode(each.data, each.format) for each in (edited, first))
     protected = opacity(mask, old.size).point(_CLEAN)
     drawn, scaled = drawn or new.size, None
-    frame = old if size in {None, old.size} else cover(old, *size)
+    frame = old if size is None or size == old.size else cover(old, *size)
     if size is not None and new.size != size:
         scaled = _laid_on(frame, cover(old, *new.size), old.size)
         new = _laid_on(frame, new, old.size)
