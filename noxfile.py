@@ -297,7 +297,7 @@ def coverage(session: nox.Session) -> None:
     install_wheel(session, "all", "test")
     session.install(*group("coverage"))
     config = f"--rcfile={ROOT / 'pyproject.toml'}"
-    with session.chdir(session.create_tmp()):
+    with session.chdir(Path(session.create_tmp()).resolve()):
         session.run("coverage", "erase", config)
         suite = ("tests", "-m", "not slow", *PARALLEL)
         pytest(session, *(session.posargs or suite), runner=("coverage", "run", config, "-m"))
@@ -311,7 +311,7 @@ def coverage(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change what decides about money in 300 places, one at a time: a test must fail each time."""
     install_wheel(session, "all", "test", *group("coverage"))
-    with session.chdir(session.create_tmp()):
+    with session.chdir(Path(session.create_tmp()).resolve()):
         # -P: beside the script lies a folder called types, like a module of Python.
         session.run("python", "-P", str(ROOT / "tests" / "mutants.py"), "95", *session.posargs)
 
@@ -662,7 +662,8 @@ def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) 
     """
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT))
     paths = [str(ROOT / each) if (ROOT / each).exists() else each for each in arguments]
-    with session.chdir(session.create_tmp()):
+    # The folder that nox makes may be relative to the repository.
+    with session.chdir(ROOT), session.chdir(Path(session.create_tmp()).resolve()):
         session.run(
             "python",
             "-c",
