@@ -74,7 +74,8 @@ def keep_outside(
         edited: What the service made of it.
         first: The original.
         mask: Where it may change.
-        size: Pixels of the image to return; those of ``edited`` when left out.
+        size: Pixels of the image to return; those of ``edited`` when left out. The edit is scaled
+            to it by what the original was scaled by, not merely cut to it.
         quality: 0 to 100 for jpeg and webp; 95 when left out.
 
     Raises:
